@@ -1,0 +1,59 @@
+"""NTREX-128 (Federmann et al., 2022): 1,997 professionally translated news sentences, line-aligned.
+
+Read from the folder that `LANGSIM_DATA` names; never committed. A document is the resampling unit and has one pool.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from langsim import languages, splits
+from langsim.corpora.base import Corpus
+from langsim.errors import UsageError
+
+
+def folder() -> Path:
+    """Where NTREX-128 lies: `$LANGSIM_DATA/ntrex128`.
+
+    Raises:
+        UsageError: the variable is not set, or the folder is not there.
+    """
+    root = os.environ.get("LANGSIM_DATA", "")
+    if not root:
+        raise UsageError("the corpus 'ntrex' needs LANGSIM_DATA: set it to a folder that holds ntrex128/")
+    path = Path(root).expanduser() / "ntrex128"
+    if not path.is_dir():
+        raise UsageError(f"the corpus 'ntrex' is not in {path.parent}: no folder ntrex128 there")
+    return path
+
+
+def load() -> Corpus:
+    """All languages of the registry that the folder has."""
+    path = folder()
+    documents = _lines(path / "DOCUMENT_IDS.tsv")
+    ids = [f"ntrex:{number:04d}" for number in range(1, len(documents) + 1)]
+    units = [f"ntrex:{name.split(chr(9))[0]}" for name in documents]
+    texts = {"en": _aligned(path / "newstest2019-src.eng.txt", ids)}
+    for language in languages.all_languages():
+        file = path / f"newstest2019-ref.{language.ntrex}.txt"
+        if language.ntrex and language.code != "en" and file.exists():
+            texts[language.code] = _aligned(file, ids)
+    pools = splits.table()["pool"].reindex(units).fillna("UNSPLIT").to_numpy()
+    items = pd.DataFrame({"domain": "news", "unit": units, "pool": pools}, index=ids)
+    return Corpus("ntrex", items, texts)
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        raise UsageError(f"{path} is missing: fetch NTREX-128 again")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _aligned(path: Path, ids: list[str]) -> dict[str, str]:
+    lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: a line may hold a Unicode separator
+    if lines and lines[-1] == "":
+        lines.pop()
+    if len(lines) != len(ids):
+        raise UsageError(f"{path} has {len(lines)} lines, expected {len(ids)}: fetch NTREX-128 again")
+    return {item: " ".join(line.split()) for item, line in zip(ids, lines, strict=True) if line.strip()}
