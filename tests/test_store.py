@@ -112,6 +112,14 @@ def test_damage_is_noticed_and_put_repairs_it(store, damage):
     assert np.array_equal(store.get("fa").values, vector())
 
 
+def test_a_truncated_file_is_told_from_its_size(store):
+    path = store.put("fa", vector(), LAYOUT)
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(Failure, match=f"{size - 4} bytes where {size} belong"):
+        store.get("fa")
+
+
 def test_a_checked_file_is_not_hashed_again(store, monkeypatch):
     path = store.put("fa", vector(), LAYOUT)
     store.get("fa")

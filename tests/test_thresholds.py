@@ -70,6 +70,15 @@ def test_paper_masks_hold_exactly_the_share_lowest_index_first(name, values, sha
     assert np.array_equal(mask, expected)
 
 
+@pytest.mark.parametrize("count", range(1, 9))
+def test_of_equal_entries_the_first_are_kept(count):
+    values = np.full(8, 0.5, np.float32)
+    cut = top_share(values, count / 8)
+    assert cut.mask(values).tolist() == [True] * count + [False] * (8 - count)
+    pieces = [cut.mask(values[start : start + 3], start) for start in (0, 3, 6)]
+    assert np.concatenate(pieces).tolist() == cut.mask(values).tolist()
+
+
 @pytest.mark.parametrize("name", ["everything", "bracket", "radix"])
 @settings(max_examples=100, deadline=None)
 @given(values=vectors, percent=st.integers(1, 99))
@@ -128,13 +137,17 @@ def test_the_quick_path_is_taken_on_ordinary_vectors():
         assert tuple(kth_largest(values, 400_000)) == oracle(values, 400_000)
 
 
-def test_a_bracket_that_misses_falls_back():
+@pytest.mark.parametrize(
+    "misleading",
+    [np.zeros(1000), np.linspace(1e-7, 1e-3, 1000), np.linspace(20, 30, 1000)],
+    ids=["one value", "too low", "too high"],
+)
+def test_a_bracket_that_misses_falls_back(misleading):
     values = np.random.default_rng(0).exponential(size=400_000).astype(np.float32)
-    misleading = np.zeros(1000, np.float32)
-    blocks = thresholds._blocks(values)
-    assert thresholds._bracketed(blocks, 200_000, values.size, misleading) is None
+    misleading, k = misleading.astype(np.float32), 200_000
+    assert thresholds._bracketed(thresholds._blocks(values), k, values.size, misleading) is None
     with patch.object(thresholds, "_survey", return_value=(values.size, misleading, False)):
-        assert tuple(kth_largest(values, 200_000)) == oracle(values, 200_000)
+        assert tuple(kth_largest(values, k)) == oracle(values, k)
 
 
 def test_the_sample_is_even():
