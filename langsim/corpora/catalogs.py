@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from gettext import c2py
 from importlib import metadata
 from pathlib import Path
@@ -44,6 +44,7 @@ _FOLDERS = {
     "zh-Hant": ["zh_Hant", "zh_TW", "zh_HK"],
 }
 _SYMBOLIC = regex.compile(r"[a-z0-9]+([_.:-][A-Za-z0-9_.:-]*)+|[a-z]+")
+_WORD = regex.compile(r"\p{L}{2}")
 _DEFAULT = regex.compile(r'Default:\s*"(.*)"', regex.DOTALL)
 
 
@@ -128,15 +129,16 @@ def _harvest_package(package: Package, notes: Counter) -> Iterator[tuple[str, st
         if path.suffix == ".mo" and path.stem not in package.skip:
             compiled.setdefault(path.parent.parent.name, []).append(path)
     defaults = _defaults([path for path in files if path.suffix == ".pot" and path.stem not in package.skip])
+    cleaned = cache(partial(clean, mnemonics=package.mnemonics))
     for language in languages.all_languages():
         folders = [path for folder in _folders(language.code) for path in compiled.get(folder, ())]
         for path in folders if language.code != "en" else ():
             for context, message, translation in _messages(path):
-                english, names = clean(defaults.get(message, message), mnemonics=package.mnemonics)
+                english, names = cleaned(defaults.get(message, message))
                 if message not in defaults and _SYMBOLIC.fullmatch(message) and "_" in message:
                     notes["English text unknown (symbolic message id)"] += 1
                     continue
-                text, own = clean(translation, mnemonics=package.mnemonics)
+                text, own = cleaned(translation)
                 text = renumber(text, own, names)
                 reason = _unusable(english, text, language.script)
                 if reason:
@@ -223,7 +225,7 @@ def _unusable(english: str, text: str | None, script: str) -> str:
         return "placeholders differ"
     if not text:
         return "not translated"
-    if not regex.search(r"\p{L}{2}", english):
+    if not _WORD.search(english):
         return "no words in English"
     if max(len(english), len(text)) > MAX_CHARACTERS:
         return "longer than 400 characters"
@@ -301,8 +303,9 @@ def facts() -> dict:
 
 def pin() -> None:
     """Write `data/catalogs.json`. Done when the pinned versions or the harvest change: results are signed with it."""
-    head = {key: value for key, value in facts().items() if key != "texts"}
-    rows = ",\n".join(f"  {json.dumps(code)}: {json.dumps(counts)}" for code, counts in facts()["texts"].items())
+    head = facts()
+    texts = head.pop("texts")
+    rows = ",\n".join(f"  {json.dumps(code)}: {json.dumps(counts)}" for code, counts in texts.items())
     with atomic_write(PINNED) as temporary:
         temporary.write_text(json.dumps(head, indent=1)[:-2] + f',\n "texts": {{\n{rows}\n }}\n}}\n', encoding="utf-8")
 

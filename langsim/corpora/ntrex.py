@@ -33,7 +33,7 @@ def load() -> Corpus:
     path = folder()
     documents = _lines(path / "DOCUMENT_IDS.tsv")
     ids = [f"ntrex:{number:04d}" for number in range(1, len(documents) + 1)]
-    units = [f"ntrex:{name.split(chr(9))[0]}" for name in documents]
+    units = [f"ntrex:{line.split(chr(9))[0].strip()}" for line in documents]
     texts = {"en": _aligned(path / "newstest2019-src.eng.txt", ids)}
     for language in languages.all_languages():
         file = path / f"newstest2019-ref.{language.ntrex}.txt"
@@ -45,15 +45,17 @@ def load() -> Corpus:
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        raise UsageError(f"{path} is missing: fetch NTREX-128 again")
-    return path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")  # not splitlines: a line may hold another separator
+    except OSError as error:
+        raise UsageError(f"{path} is missing: fetch NTREX-128 again") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 (byte {error.start}): fetch NTREX-128 again") from error
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 def _aligned(path: Path, ids: list[str]) -> dict[str, str]:
-    lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: a line may hold a Unicode separator
-    if lines and lines[-1] == "":
-        lines.pop()
+    lines = _lines(path)
     if len(lines) != len(ids):
         raise UsageError(f"{path} has {len(lines)} lines, expected {len(ids)}: fetch NTREX-128 again")
     return {item: " ".join(line.split()) for item, line in zip(ids, lines, strict=True) if line.strip()}

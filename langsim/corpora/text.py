@@ -1,6 +1,7 @@
 """Cleaning a catalog entry: placeholders, mnemonics, markup, scripts."""
 
 import html
+from functools import cache
 
 import regex
 
@@ -16,6 +17,8 @@ _ROLE = regex.compile(r":[a-z:]+:`([^`<]*)[^`]*`")  # reStructuredText roles
 _EAST_ASIAN_MNEMONIC = regex.compile(r"\s*\(\s*[_&]\w\s*\)")
 _MNEMONIC = regex.compile(r"(?<![\p{L}\p{N}_&])[_&](?=\p{L})|(?<=\p{L})_(?=\p{Ll})")
 
+_SLOT = regex.compile(r"\{(\d+)\}")
+_LETTER = regex.compile(r"\p{L}")
 _SCRIPTS = {"Hans": "Hani", "Hant": "Hani", "Jpan": "Hani Hira Kana", "Kore": "Hang Hani", "Mymr": "Mymr"}
 
 
@@ -44,11 +47,16 @@ def renumber(text: str, own: list[str], english: list[str]) -> str | None:
     """The translation's placeholders under the English numbers; None where it has one that English lacks."""
     if not set(own) <= set(english):
         return None
-    return regex.sub(r"\{(\d+)\}", lambda m: f"{{{english.index(own[int(m[1])])}}}", text)
+    return _SLOT.sub(lambda m: f"{{{english.index(own[int(m[1])])}}}", text) if own else text
 
 
 def script_share(text: str, script: str) -> float:
     """Share of the letters of `text` that are of an ISO 15924 script (1.0 where there are no letters)."""
-    letters = len(regex.findall(r"\p{L}", text))
+    letters = len(_LETTER.findall(text))
+    return len(_letters_of(script).findall(text)) / letters if letters else 1.0
+
+
+@cache
+def _letters_of(script: str) -> regex.Pattern:
     classes = "".join(rf"\p{{sc={name}}}" for name in _SCRIPTS.get(script, script).split())
-    return len(regex.findall(rf"(?=\p{{L}})[{classes}ー]", text)) / letters if letters else 1.0
+    return regex.compile(rf"(?=\p{{L}})[{classes}ー]")

@@ -1,0 +1,53 @@
+"""How well a shipped model translates text that it has never seen: one cell a language, shown on its model card."""
+
+from collections.abc import Mapping
+
+from langsim import cells, languages
+from langsim.corpora import load as load_corpus
+from langsim.corpora.base import Pair
+from langsim.errors import Failure
+from langsim.models import SHIPPED, card
+from langsim.models import load as load_model
+from langsim.paths import sha256_file
+from langsim.translation import mean_nll, scores, translate
+
+KIND = "held-out"
+VERSION = 1
+MODEL = "mini-m2m"
+DOMAINS, POOL, ITEMS = ("interface", "names"), "DEV", 60
+SETTINGS = f"domains:{'+'.join(DOMAINS)}|pool:{POOL}|items:{ITEMS}|beam:5"
+
+
+def held_out(language: str) -> list[Pair]:
+    """The DEV pairs into English that a language is scored on: the first `ITEMS` of each domain it has."""
+    corpus = load_corpus("catalogs")
+    return [pair for domain in DOMAINS for pair in corpus.pairs(language, domain=domain, pool=POOL)[:ITEMS]]
+
+
+def plan(profile: str) -> Mapping[str, Mapping[str, str]]:
+    """Every cell of the profile: one for each language that the model was trained on."""
+    if profile != "mini" or not (SHIPPED / MODEL / "model.safetensors").exists():
+        return {}
+    inputs = {
+        "model": f"{MODEL}@{sha256_file(SHIPPED / MODEL / 'model.safetensors')[:12]}",
+        "corpus": f"catalogs@{load_corpus('catalogs').digest[:12]}",
+        "settings": SETTINGS,
+    }
+    return {f"{MODEL}.{code}-en": inputs for code in card(MODEL)["languages"] if code != "en"}
+
+
+@cells.procedure(
+    KIND, version=VERSION, minutes=0.3, plan=plan, tolerances={"nll": 0.01, "bleu": 1.0, "chrf": 1.0, "copy_chrf": 0.01}
+)
+def held_out_scores(cell: cells.Cell) -> cells.Scores:
+    """Likelihood and translation quality into English, and what copying the source would score."""
+    code = languages.get(cell.id.split(".")[1].removesuffix("-en")).code
+    pairs = held_out(code)
+    if not pairs:
+        raise Failure(f"no held-out text in '{code}'")
+    loaded = load_model(MODEL)
+    references = [pair.target_text for pair in pairs]
+    nll, tokens = mean_nll(loaded, pairs, code)
+    found = scores(translate(loaded, pairs, code), references)
+    copied = scores([pair.source_text for pair in pairs], references)
+    return {"items": len(pairs), "tokens": tokens, "nll": nll, **found, "copy_chrf": copied["chrf"]}

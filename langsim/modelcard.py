@@ -1,0 +1,147 @@
+"""Ship a trained mini model: copy what belongs to it, and write down what it is (card.json, README.md)."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import safe_open
+
+from langsim import __version__, cells, languages, pretraining
+from langsim.corpora import Corpus
+from langsim.corpora import load as load_corpus
+from langsim.errors import Failure
+from langsim.paths import DATA, atomic_write, sha256_file
+from langsim.results import digest_of
+from langsim.tokenizer import Tokenizer
+
+SHIPPED_FILES = ("model.safetensors", "config.json", "sentencepiece.model", "languages.json")
+LARGEST = 12_000_000  # bytes of model.safetensors
+
+
+def ship(name: str, trained: Path) -> Path:
+    """Copy a trained model from `trained` to `data/models/<name>` and write its card.
+
+    Raises:
+        Failure: something is missing, or the weights are larger than 12 MB.
+    """
+    folder = pretraining.MODELS / name
+    for file in SHIPPED_FILES:
+        if not (trained / file).exists():
+            raise Failure(f"{trained / file} is missing: train first (langsim pretrain {name})")
+    if (trained / "model.safetensors").stat().st_size > LARGEST:
+        raise Failure(f"{trained / 'model.safetensors'} is larger than 12 MB: make the model smaller in its recipe")
+    for file in SHIPPED_FILES:
+        with atomic_write(folder / file) as temporary:
+            shutil.copyfile(trained / file, temporary)
+    with safe_open(trained / "training.safetensors", "pt") as handle:
+        state = json.loads(handle.metadata()["state"])
+    settings = pretraining.recipe(name)
+    text = pretraining.training_text(settings)
+    pretraining.write_hashes(text, folder)
+    card = describe(name, settings, text, state)
+    with atomic_write(folder / "card.json") as temporary:
+        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return folder
+
+
+def describe(name: str, settings: dict, text: Corpus, state: dict) -> dict:
+    """The card as data: languages with class, segments and tokens of training text; digests; the loss curve."""
+    folder = pretraining.MODELS / name
+    tokenizer = Tokenizer.load(folder)
+    domain = text.items["domain"]
+    rows = {}
+    for member in languages.role_members(settings["role"]):
+        own = text.texts[member.code]
+        counts = domain.loc[list(own)].value_counts()
+        rows[member.code] = {
+            "class": member.resource_class,
+            "segments": {key: int(counts.get(key, 0)) for key in ("news", "software", "names")},
+            "tokens": sum(len(tokenizer.processor.encode(string)) for string in own.values()),
+        }
+    return {
+        "name": name,
+        "langsim": __version__,
+        "weights": sha256_file(folder / "model.safetensors"),
+        "recipe": digest_of(settings),
+        "text": {
+            "pretrain": text.digest,
+            "catalogs": load_corpus("catalogs").digest,
+            "ntrex": load_corpus("ntrex").digest,
+            "splits": sha256_file(DATA / "splits.tsv"),
+            "hashes": len(pretraining.read_hashes(folder)),
+        },
+        "languages": rows,
+        "training": state,
+    }
+
+
+def readme(name: str) -> str:
+    """The card as a page, with the held-out scores of its cells.
+
+    Raises:
+        Failure: the cells are missing or stale.
+    """
+    folder = pretraining.MODELS / name
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    scores = {cell.id.split(".")[1].removesuffix("-en"): cells.read(cell) for cell in cells.planned("held-out")}
+    training, shape = card["training"], pretraining.recipe(name)["model"]
+    size = (folder / "model.safetensors").stat().st_size / 1e6
+    lines = [
+        f"# {name}",
+        "",
+        "A small many-to-many translation model (`M2M100ForConditionalGeneration`), trained by this project as the",
+        "measuring instrument of the `mini` profile. It is far too small, and trained on far too little text, to",
+        "translate with; its Fisher vectors are what it is for.",
+        "",
+        f"- **Shape**: {shape['encoder_layers']} + {shape['decoder_layers']} layers, d = {shape['d_model']}, "
+        f"ffn = {shape['encoder_ffn_dim']}; {size:.1f} MB in fp16, SentencePiece with byte fallback, a token for every "
+        "language of the registry.",
+        f"- **Weights**: sha256 `{card['weights'][:16]}...`; recipe in `recipe.toml`.",
+        f"- **Training**: {training['step']:,} steps, {training['tokens'] / 1e6:.1f} million target tokens.",
+        "- **Text**: the PRETRAIN pool of `data/splits.tsv`: messages of Wagtail, Sphinx, django-allauth, Django REST",
+        "  framework, Deluge and Plone, Unicode CLDR names, and the PRETRAIN documents of NTREX-128 (CC-BY-SA 4.0).",
+        "  No message of Django itself, the adaptation domain, is among it, in any language.",
+        f"- **Leaks**: `pretrain.hashes` holds {card['text']['hashes']:,} 64-bit hashes of its training segments.",
+        "- **Licence of the weights**: CC-BY-SA 4.0, as the news text.",
+        "",
+        "## Loss while training",
+        "",
+        "Label-smoothed cross-entropy, nats per target token.",
+        "",
+        "| step | million target tokens | loss |",
+        "|---:|---:|---:|",
+    ]
+    curve = training["curve"]
+    step = max(1, len(curve) // 10)
+    for at, tokens, loss in [*curve[step - 1 :: step][:-1], curve[-1]]:
+        lines.append(f"| {at:,} | {tokens / 1e6:.2f} | {loss:.2f} |")
+    lines += [
+        "",
+        "## Languages, and translation into English of held-out text",
+        "",
+        "Held-out text: Django messages and CLDR names of the DEV pool. `nll` is nats per target token; `copy` is the",
+        "chrF of the untranslated source. Beam 5; "
+        f"`{next(iter(scores.values()))['bleu_signature']}`, `{next(iter(scores.values()))['chrf_signature']}`.",
+        "",
+        "| language | class | news | software | names | tokens | items | nll | BLEU | chrF | copy |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for code, row in card["languages"].items():
+        n = row["segments"]
+        left = f"| {code} | {row['class']} | {n['news']} | {n['software']} | {n['names']} | {row['tokens']:,} "
+        if code == "en":
+            lines.append(f"{left}| | | | | |")
+            continue
+        s = scores[code]
+        lines.append(
+            f"{left}| {s['items']} | {s['nll']:.2f} | {s['bleu']:.1f} | {s['chrf']:.1f} | {s['copy_chrf']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_readme(name: str) -> Path:
+    """Write README.md beside the weights."""
+    path = pretraining.MODELS / name / "README.md"
+    with atomic_write(path) as temporary:
+        temporary.write_text(readme(name), encoding="utf-8")
+    return path

@@ -1,0 +1,248 @@
+"""Models by name: a shipped mini model, a local folder, or a hub id; and turning pairs into batches for them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from transformers import logging as transformers_logging
+
+from langsim import languages
+from langsim.corpora.base import Pair
+from langsim.errors import Failure, UsageError
+from langsim.paths import DATA, sha256_file
+from langsim.suggest import unknown
+from langsim.tokenizer import Tokenizer
+
+SHIPPED = DATA / "models"
+Batch = dict[str, torch.Tensor]
+Encode = Callable[[str, str, str, str], tuple[list[int], list[int]]]  # source text, target text, their languages
+
+
+@dataclass
+class LoadedModel:
+    """A model ready for Fisher estimation: fp32, evaluation mode, with its way of encoding a pair.
+
+    Attributes:
+        decode: ids -> text, special tokens left out.
+        first_token: language -> the token that a translation into it starts with (None where there is none).
+        trained_on: registry codes that the model was trained on; None where nobody says.
+        truncated: how many encoded texts were longer than the model allows, and were cut.
+    """
+
+    name: str
+    model: PreTrainedModel
+    encode: Encode
+    decode: Callable[[list[int]], str]
+    first_token: Callable[[str], int | None]
+    pad_id: int
+    max_tokens: int
+    digest: str
+    trained_on: frozenset[str] | None = None
+    truncated: int = field(default=0, compare=False)
+
+    def untrained(self, codes: Sequence[str]) -> list[str]:
+        """Those of `codes` that the model was not trained on (none where that is not known)."""
+        return [] if self.trained_on is None else [code for code in codes if code not in self.trained_on]
+
+    def batches(self, pairs: Sequence[Pair], source: str, target: str = "en", *, size: int = 16) -> Iterator[Batch]:
+        """Padded batches in the order of `pairs`: input_ids, attention_mask (B, S); labels (B, T), -100 = not scored.
+
+        Raises:
+            UsageError: the model knows no token for a language, or has no decoder.
+        """
+        if not self.model.config.is_encoder_decoder:
+            raise UsageError(f"the model '{self.name}' has no decoder to read pairs with: choose a translation model")
+        for start in range(0, len(pairs), size):
+            encoded = [self.encode(p.source_text, p.target_text, source, target) for p in pairs[start : start + size]]
+            yield self.pad([(self._cut(s), self._cut(t)) for s, t in encoded])
+
+    def pad(self, encoded: Sequence[tuple[list[int], list[int]]]) -> Batch:
+        """One batch of encoded pairs."""
+        width = [max(len(pair[side]) for pair in encoded) for side in (0, 1)]
+        ids = torch.tensor([s + [self.pad_id] * (width[0] - len(s)) for s, _ in encoded])
+        mask = torch.tensor([[1] * len(s) + [0] * (width[0] - len(s)) for s, _ in encoded])
+        labels = torch.tensor([t + [-100] * (width[1] - len(t)) for _, t in encoded])
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        if len(ids) <= self.max_tokens:
+            return ids
+        self.truncated += 1
+        return [*ids[: self.max_tokens - 1], ids[-1]]  # the end-of-sentence token stays
+
+
+def shipped() -> list[str]:
+    """Names of the models that come with the project."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/model.safetensors"))
+
+
+def load(name: str, *, device: str = "cpu") -> LoadedModel:
+    """Load a shipped model, a local folder, or a hub id (safetensors only, no remote code).
+
+    Raises:
+        UsageError: no such model, no GPU, or an architecture that is not supported.
+        Failure: the weights are damaged.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    _check_device(device)
+    folder = SHIPPED / name
+    if "/" not in name and (folder / "model.safetensors").exists():
+        return _load_shipped(name, folder, device)
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return _load_checkpoint(name, str(path), device)
+    if "/" in name and not name.startswith((".", "/", "~")):
+        return _load_checkpoint(name, name, device)
+    raise UsageError(f"model: {unknown(name, shipped())}; or give a folder with a checkpoint, or a hub id")
+
+
+def _check_device(device: str) -> None:
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"device {device!r} is not a device; use cpu or cuda") from error
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {device!r}: no such GPU here; use device: cpu")
+
+
+def card(name: str) -> dict:
+    """The model card of a shipped model as data (`card.json`).
+
+    Raises:
+        Failure: it is missing or damaged.
+    """
+    path = SHIPPED / name / "card.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Failure(f"{path} is missing or damaged; restore it with `git checkout {path}`") from error
+
+
+def _load_shipped(name: str, folder: Path, device: str) -> LoadedModel:
+    tokenizer, described = Tokenizer.load(folder), card(name)
+    digest = sha256_file(folder / "model.safetensors")
+    if digest != described.get("weights", digest):
+        raise Failure(f"the weights in {folder} are not those of its card; restore them with `git checkout {folder}`")
+    model = _weights(AutoModelForSeq2SeqLM, str(folder), device)
+
+    def encode(source: str, target: str, source_language: str, target_language: str) -> tuple[list[int], list[int]]:
+        return tokenizer.encode(source, source_language), tokenizer.encode(target, target_language)
+
+    return LoadedModel(
+        name=name,
+        model=model,
+        encode=encode,
+        decode=tokenizer.decode,
+        first_token=tokenizer.lang_id,
+        pad_id=tokenizer.pad_token_id,
+        max_tokens=model.config.max_position_embeddings - 2,
+        digest=digest,
+        trained_on=frozenset(described["languages"]),
+    )
+
+
+def _load_checkpoint(name: str, where: str, device: str) -> LoadedModel:
+    config = _part(AutoConfig, name, where)
+    tokenizer = _part(AutoTokenizer, name, where)
+    if 2 * len(tokenizer) < getattr(config, "vocab_size", 0):  # transformers makes an empty one where files are missing
+        raise UsageError(
+            f"cannot load the model {name!r}: its tokenizer knows {len(tokenizer)} of {config.vocab_size} tokens; "
+            "files are missing"
+        )
+    if tokenizer.pad_token_id is None:
+        raise UsageError(f"cannot use the model {name!r}: its tokenizer has no padding token")
+    seq2seq = config.is_encoder_decoder
+    model = _weights(AutoModelForSeq2SeqLM if seq2seq else AutoModelForMaskedLM, where, device)
+    token = {code: _language_token(tokenizer, code) for code in (lang.code for lang in languages.all_languages())}
+    marked = any(token.values())
+
+    def encode(source: str, target: str, source_language: str, target_language: str) -> tuple[list[int], list[int]]:
+        if marked:
+            for code in (source_language, target_language):
+                if not token[languages.get(code).code]:
+                    raise UsageError(f"the model {name!r} has no token for the language {code!r}; leave it out")
+            tokenizer.src_lang = token[languages.get(source_language).code]
+            tokenizer.tgt_lang = token[languages.get(target_language).code]
+        return tokenizer(source)["input_ids"], tokenizer(text_target=target)["input_ids"]
+
+    def decode(ids: list[int]) -> str:
+        return tokenizer.decode(ids, skip_special_tokens=True)
+
+    def first_token(code: str) -> int | None:
+        if not marked:
+            return None
+        encode("", "", code, code)  # the tokenizer itself knows which id its language token has
+        return tokenizer(text_target="")["input_ids"][0]
+
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 512
+    return LoadedModel(
+        name=name,
+        model=model,
+        encode=encode,
+        decode=decode,
+        first_token=first_token,
+        pad_id=tokenizer.pad_token_id,
+        max_tokens=limit - 2,
+        digest=_checkpoint_digest(model),
+        trained_on=frozenset(code for code in token if token[code]) if marked else None,
+    )
+
+
+def _part(auto: type, name: str, where: str) -> Any:
+    """Configuration or tokenizer of a checkpoint."""
+    try:
+        return auto.from_pretrained(where, trust_remote_code=False)
+    except Exception as error:  # damaged files end in whatever the reader stumbles over, bare Exception included
+        reason = _first_line(error)
+        if "tiktoken" in reason:  # what transformers says of SentencePiece files when protobuf is not there
+            reason = "its tokenizer is a SentencePiece file, which takes `pip install protobuf` to read"
+        raise UsageError(f"cannot load the model {name!r}: {reason}") from error
+
+
+def _weights(auto: type, where: str, device: str) -> PreTrainedModel:
+    options = {"trust_remote_code": False, "use_safetensors": True, "dtype": torch.float32}
+    try:
+        model, found = auto.from_pretrained(where, output_loading_info=True, **options)
+    except (SafetensorError, RuntimeError) as error:
+        raise Failure(f"the weights in {where} are damaged: {_first_line(error)}; fetch them again") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot load the model {where!r}: {_first_line(error)}") from error
+    missing = sorted(found["missing_keys"])
+    if missing:  # transformers would fill them with random numbers
+        raise Failure(f"the weights in {where} lack {len(missing)} tensors of the model, such as {missing[0]}")
+    return model.to(device).eval()
+
+
+def _language_token(tokenizer: object, code: str) -> str:
+    """What the tokenizer calls a language, or an empty string: M2M (`fa`), NLLB (`pes_Arab`), mBART (`fa_IR`)."""
+    entry = languages.get(code)
+    known = set(getattr(tokenizer, "lang_code_to_id", None) or ()) | set(
+        getattr(tokenizer, "lang_code_to_token", None) or ()
+    )
+    known |= {token.strip("_") for token in getattr(tokenizer, "all_special_tokens", ())}
+    if entry.m2m in known or entry.flores in known:
+        return entry.m2m if entry.m2m in known else entry.flores
+    if entry.variety_of or not entry.iso639_1:  # zh_CN is no token of traditional Chinese
+        return ""
+    regional = [token for token in sorted(known) if token.startswith(f"{entry.iso639_1}_") and token[3:].isupper()]
+    return regional[0] if regional else ""
+
+
+def _checkpoint_digest(model: PreTrainedModel) -> str:
+    """Hex sha256 of the weights by name, whatever files they came in."""
+    total = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        total.update(name.encode())
+        total.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

@@ -1,0 +1,366 @@
+"""Training of the shipped models: examples, loss, schedule, resumption; and the text that they are trained on."""
+
+import json
+import math
+import os
+import shutil
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForSeq2SeqLM
+
+from langsim import corpora, languages, pretrain, pretraining, splits
+from langsim.errors import Failure, UsageError
+from langsim.tokenizer import EOS, Tokenizer
+
+RECIPE = {
+    "role": "mini-m2m",
+    "tokenizer": {"vocab_size": 700, "character_coverage": 0.99},
+    "model": {
+        "d_model": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "max_position_embeddings": 64,
+        "dropout": 0.1,
+    },
+    "sampling": {
+        "into_english": 0.45,
+        "from_english": 0.35,
+        "language": {"high": 0.7, "equal": 1.0, "low": 0.25, "very-low": 0.08},
+        "domain": {"news": 0.4, "software": 0.35, "names": 0.25},
+    },
+    "training": {
+        "tokens_per_batch": 400,
+        "max_tokens": 24,
+        "learning_rate": 5e-3,
+        "warmup": 5,
+        "betas": [0.9, 0.98],
+        "eps": 1e-6,
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "clip": 1.0,
+        "seed": 1,
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_and_on_one_thread():
+    threads, chunk = torch.get_num_threads(), pretrain.CHUNK
+    torch.set_num_threads(1)
+    pretrain.CHUNK = 256
+    yield
+    torch.set_num_threads(threads)
+    pretrain.CHUNK = chunk
+
+
+@pytest.fixture(scope="module")
+def text():
+    """The first 150 names and 80 messages of the catalogs that English, Persian, German and Swedish have."""
+    corpus, codes = corpora.load("catalogs"), ("en", "fa", "de", "sv")
+    shared = [i for i in corpus.items.index if all(i in corpus.texts[code] for code in codes)]
+    domain = corpus.items["domain"]
+    items = [i for i in shared if domain[i] == "names"][:150] + [i for i in shared if domain[i] == "software"][:80]
+    texts = {code: {item: corpus.texts[code][item] for item in items} for code in codes}
+    return corpora.Corpus("small", corpus.items.loc[items, ["domain", "unit", "pool"]], texts)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(text):
+    sentences = [string for code in sorted(text.texts) for string in text.texts[code].values()]
+    return Tokenizer.train(sentences, **RECIPE["tokenizer"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, text):
+    out = tmp_path_factory.mktemp("trained")
+    return out, pretrain.run(RECIPE, text, out=out, steps=30, log_every=5)
+
+
+# Examples --------------------------------------------------------------------------------------------------------
+
+
+def test_an_example_is_one_item_in_two_languages(text, tokenizer):
+    examples = pretrain.Examples(text, RECIPE, tokenizer, seed=0)
+    known = {code: {tuple(ids): item for item, ids in reversed(rows.items())} for code, rows in examples.ids.items()}
+    code_of = {tokenizer.lang_id(code): code for code in text.texts}
+    by_text = {code: Counter(text.texts[code].values()) for code in text.texts}
+    for _ in range(200):
+        source, target = examples.draw()
+        assert max(len(source), len(target)) <= RECIPE["training"]["max_tokens"]
+        one, other = code_of[source[0]], code_of[target[0]]
+        items = known[one][tuple(source)], known[other][tuple(target)]
+        assert one != other
+        doubtful = max(by_text[c][text.texts[c][i]] for c, i in zip((one, other), items, strict=True)) > 1
+        assert items[0] == items[1] or doubtful
+
+
+def test_directions_languages_and_domains_are_drawn_as_the_recipe_says(text, tokenizer):
+    recipe = {**RECIPE, "training": {**RECIPE["training"], "max_tokens": 10_000}}
+    examples = pretrain.Examples(text, recipe, tokenizer, seed=0)
+    assert sorted(examples.codes) == ["de", "fa", "sv"]
+    n, code_of = 4000, {tokenizer.lang_id(code): code for code in text.texts}
+    drawn = [examples.draw() for _ in range(n)]
+    directions = Counter((code_of[s[0]] == "en", code_of[t[0]] == "en") for s, t in drawn)
+    for direction, share in (((False, True), 0.45), ((True, False), 0.35), ((False, False), 0.20)):
+        assert abs(directions[direction] - n * share) < 4 * math.sqrt(n * share * (1 - share))
+    domain = text.items["domain"]
+    names = {tuple(examples.ids[code][i]) for code in text.texts for i in text.texts[code] if domain[i] == "names"}
+    share = 0.25 / (0.25 + 0.35)  # there is no news here
+    assert abs(sum(tuple(s) in names for s, _ in drawn) - n * share) < 5 * math.sqrt(n * share * (1 - share))
+
+
+def test_batches_keep_to_the_token_limit_and_lose_nothing(text, tokenizer, monkeypatch):
+    monkeypatch.setattr(pretrain, "CHUNK", 200)
+    one, other = (pretrain.Examples(text, RECIPE, tokenizer, seed=3) for _ in range(2))
+    drawn = Counter((tuple(s), tuple(t)) for s, t in (other.draw() for _ in range(200)))
+    seen, rows, sizes = Counter(), 0, []
+    for batch in one.batches(120):
+        b, width = batch["labels"].shape
+        assert b * max(width, batch["input_ids"].shape[1]) <= 120
+        for ids, mask, labels in zip(*batch.values(), strict=True):
+            source, target = ids[mask == 1].tolist(), labels[labels != -100].tolist()
+            assert source[-1] == target[-1] == EOS
+            seen[tuple(source), tuple(target)] += 1
+        rows, sizes = rows + b, [*sizes, b]
+        if rows == 200:
+            break
+    assert seen == drawn and max(sizes) > 5
+
+
+def test_an_example_longer_than_the_limit_is_a_batch_of_its_own(text, tokenizer):
+    examples = pretrain.Examples(text, RECIPE, tokenizer, seed=0)
+    assert next(examples.batches(1))["labels"].shape[0] == 1
+
+
+def test_text_that_gives_no_example_is_said_at_once(text, tokenizer):
+    short = {**RECIPE, "training": {**RECIPE["training"], "max_tokens": 1}}
+    with pytest.raises(Failure, match="the languages share no text of at most 1 tokens"):
+        pretrain.Examples(text, short, tokenizer, seed=0).draw()
+    alone = corpora.Corpus("x", text.items, {code: text.texts[code] for code in ("en", "fa")})
+    with pytest.raises(UsageError, match="at least two languages beside English"):
+        pretrain.Examples(alone, RECIPE, tokenizer, seed=0)
+
+
+# Loss and schedule -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
+def test_the_smoothed_loss_is_torchs(smoothing):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 5, 11, generator=generator, dtype=torch.float64) * 4
+    labels = torch.randint(0, 11, (3, 5), generator=generator)
+    labels[0, 3:], labels[2] = -100, -100
+    expected = cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
+    assert pretrain.smoothed_loss(logits, labels, smoothing).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_the_learning_rate_warms_up_and_falls_as_the_inverse_square_root():
+    settings = {"learning_rate": 2e-3, "warmup": 400}
+    rate = [pretrain.learning_rate(step, settings) for step in range(2000)]
+    assert rate[0] == pytest.approx(2e-3 / 400) and rate[199] == pytest.approx(1e-3)
+    assert max(rate) == rate[399] == pytest.approx(2e-3)
+    assert rate[1599] == pytest.approx(1e-3)
+    assert np.allclose(np.diff(rate[:400], 2), 0, atol=1e-12)
+
+
+# Training --------------------------------------------------------------------------------------------------------
+
+
+def test_training_lowers_the_loss_and_says_what_was_done(trained, text, tokenizer):
+    out, state = trained
+    curve = np.array(state["curve"])
+    assert state["step"] == 30 and curve[:, 0].tolist() == [5, 10, 15, 20, 25, 30]
+    assert curve[-1, 1] == state["tokens"] and (np.diff(curve[:, 1]) > 0).all()
+    assert curve[0, 2] == pytest.approx(math.log(len(tokenizer)), rel=0.15)  # untrained: as good as chance
+    assert curve[-1, 2] < curve[0, 2] - 1
+    assert (out / "model.safetensors").stat().st_size < (out / "training.safetensors").stat().st_size / 4
+    assert np.array_equal(pretraining.read_hashes(out), pretraining.segment_hashes(text))
+
+
+def test_what_is_saved_is_what_was_trained(trained):
+    out, _ = trained
+    model, found = AutoModelForSeq2SeqLM.from_pretrained(out, output_loading_info=True, dtype=torch.float32)
+    assert not found["missing_keys"] and not found["unexpected_keys"]
+    full = load_file(out / "training.safetensors")
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), full[name], atol=1e-3, rtol=1e-3)  # fp16 on disk
+    assert model.config.decoder_start_token_id == EOS
+
+
+def test_training_goes_on_where_it_stopped(trained, text, tmp_path):
+    first, before = trained
+    out = tmp_path / "out"
+    shutil.copytree(first, out)
+    state = pretrain.run(RECIPE, text, out=out, steps=10, log_every=5)
+    assert state["step"] == 40 and state["tokens"] > before["tokens"]
+    assert state["curve"][:6] == before["curve"] and [step for step, _, _ in state["curve"][6:]] == [35, 40]
+    assert np.mean([loss for _, _, loss in state["curve"][6:]]) < before["curve"][-1][2] + 0.3
+
+
+def test_the_state_comes_back_with_its_optimizer(trained, tokenizer):
+    out, state = trained
+    model = pretrain.new_model(RECIPE, tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters())
+    assert pretrain._resume(out, model, optimizer) == state
+    saved = load_file(out / "training.safetensors")
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        assert torch.equal(parameter, saved[name])
+        own = optimizer.state[parameter]
+        assert own["step"] == 30 and torch.equal(own["exp_avg_sq"], saved[f"exp_avg_sq.{index}"])
+        assert own["exp_avg_sq"].shape == parameter.shape
+
+
+def test_shipped_weights_alone_are_enough_to_go_on(trained, text, tmp_path):
+    first, before = trained
+    out = tmp_path / "out"
+    shutil.copytree(first, out)
+    (out / "training.safetensors").unlink()
+    (out / "card.json").write_text(json.dumps({"training": before}))
+    state = pretrain.run(RECIPE, text, out=out, steps=5, log_every=5)
+    assert state["step"] == 35 and state["curve"][-1][2] < before["curve"][0][2] - 0.5
+
+
+@pytest.mark.parametrize("damage", ["cut", "shape", "lacks"])
+def test_a_state_that_can_not_be_used_is_said_in_one_line(trained, text, tmp_path, damage):
+    out = tmp_path / "out"
+    shutil.copytree(trained[0], out)
+    path = out / "training.safetensors"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "lacks":
+        save_file({"x": torch.zeros(1)}, path)
+    recipe = RECIPE if damage != "shape" else {**RECIPE, "model": {**RECIPE["model"], "encoder_ffn_dim": 32}}
+    with pytest.raises(Failure, match="is damaged or of another recipe: start anew with --fresh") as caught:
+        pretrain.run(recipe, text, out=out, steps=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_is_not_finite_stops(text, tmp_path):
+    recipe = {**RECIPE, "training": {**RECIPE["training"], "learning_rate": 1e30, "warmup": 1}}
+    with pytest.raises(Failure, match=r"the loss is (nan|inf) at step \d+: lower learning_rate"):
+        pretrain.run(recipe, text, out=tmp_path, steps=20)
+
+
+def test_training_needs_an_end_and_ends_by_the_clock_too(trained, text, tmp_path):
+    with pytest.raises(UsageError, match="give minutes or steps"):
+        pretrain.run(RECIPE, text, out=tmp_path)
+    out = tmp_path / "out"
+    shutil.copytree(trained[0], out)
+    assert pretrain.run(RECIPE, text, out=out, minutes=0)["step"] == 31
+
+
+def test_training_by_name_starts_from_what_is_shipped_unless_told_to_start_anew(trained, text, tmp_path, monkeypatch):
+    models, out = tmp_path / "models", tmp_path / "out"
+    shutil.copytree(trained[0], models / "mini-m2m")
+    (models / "mini-m2m" / "training.safetensors").unlink()
+    (models / "mini-m2m" / "card.json").write_text(json.dumps({"training": trained[1]}))
+    monkeypatch.setattr(pretraining, "MODELS", models)
+    monkeypatch.setattr(pretraining, "recipe", lambda name: RECIPE)
+    monkeypatch.setattr(pretraining, "training_text", lambda settings: text)
+    assert pretrain.train("mini-m2m", minutes=0, out=out)["step"] == 31
+    assert pretrain.train("mini-m2m", minutes=0, out=out)["step"] == 32
+    assert pretrain.train("mini-m2m", minutes=0, out=out, fresh=True)["step"] == 1
+    assert pretrain.train("mini-m2m", minutes=0, out=out)["step"] == 2
+
+
+def test_the_untrained_model_is_the_same_from_the_same_seed(tokenizer):
+    one, other = (pretrain.new_model(RECIPE, tokenizer) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    another = pretrain.new_model({**RECIPE, "training": {"seed": 2}}, tokenizer)
+    assert not torch.equal(one.model.shared.weight, another.model.shared.weight)
+
+
+# The text --------------------------------------------------------------------------------------------------------
+
+
+def test_recipes():
+    for path in pretraining.MODELS.glob("*/recipe.toml"):
+        recipe = pretraining.recipe(path.parent.name)
+        classes = {member.resource_class for member in languages.role_members(recipe["role"])}
+        assert classes == set(recipe["text"]) and classes <= set(recipe["sampling"]["language"])
+        assert "interface" not in {domain for amounts in recipe["text"].values() for domain in amounts}
+    with pytest.raises(UsageError, match="no recipe for 'mini-m3m'; recipes: mini-m2m"):
+        pretraining.recipe("mini-m3m")
+
+
+@pytest.fixture
+def invented(monkeypatch):
+    """Two sources and three languages, small enough to see through."""
+    import pandas as pd
+
+    rows = [(f"s{i}", "software", f"u{i}", "PRETRAIN") for i in range(8)]
+    rows += [("h1", "software", "u9", "TEST"), ("d1", "interface", "u10", "FINETUNE")]
+    items = pd.DataFrame(rows, columns=["item", "domain", "unit", "pool"]).set_index("item")
+    words = dict(zip(items.index, "abcdefghij", strict=True))
+    texts = {code: {item: f"{code} word{letter}" for item, letter in words.items()} for code in ("en", "fa")}
+    texts["gl"] = {item: text.replace("en", "gl") for item, text in list(texts["en"].items())[:3]}
+    texts["fa"]["s3"] = texts["fa"]["h1"].upper() + "!"  # held out in Persian, though not in English
+    news = pd.DataFrame({"domain": "news", "unit": "n", "pool": ["PRETRAIN", "DEV"]}, index=["n1", "n2"])
+    sources = {
+        "catalogs": corpora.Corpus("catalogs", items, texts),
+        "ntrex": corpora.Corpus("ntrex", news, {c: {"n1": f"{c} new", "n2": f"{c} newer"} for c in ("en", "fa")}),
+    }
+    members = [SimpleNamespace(code=c, resource_class=k) for c, k in (("en", "high"), ("fa", "equal"), ("gl", "equal"))]
+    monkeypatch.setattr(pretraining, "load", sources.__getitem__)
+    monkeypatch.setattr(pretraining.languages, "role_members", lambda role: members)
+    amounts = {"high": {"software": 100, "news": 9}, "equal": {"software": 3, "news": 1}}
+    return pretraining.training_text({"role": "x", "text": amounts}), sources["catalogs"]
+
+
+def test_training_text_is_chosen_by_pool_class_and_order(invented):
+    text, catalogs = invented
+    assert set(text.texts["en"]) == {*(f"s{i}" for i in range(8)), "n1"}
+    ordered = sorted((f"s{i}" for i in range(8) if i != 3), key=pretraining._order)
+    assert set(text.texts["fa"]) == {*ordered[:3], "n1"}  # s3 is another item's held-out text in Persian
+    assert set(text.texts["gl"]) == {"s0", "s1", "s2"}  # all it has
+    assert set(text.items["pool"]) == {"PRETRAIN"}
+    held = {code: pretraining.held_out_text(catalogs, code) for code in catalogs.languages}
+    assert len(held["fa"]) == 2 and splits.leaks(held, pretraining.segment_hashes(text)) == {}
+
+
+@pytest.fixture(scope="module")
+def real():
+    if not os.environ.get("LANGSIM_DATA"):
+        pytest.skip("LANGSIM_DATA is not set")
+    settings = pretraining.recipe("mini-m2m")
+    return settings, pretraining.training_text(settings)
+
+
+def test_amounts_are_those_of_the_recipe(real):
+    settings, text = real
+    domain = text.items["domain"].to_dict()
+    for member in languages.role_members(settings["role"]):
+        have = Counter(domain[item] for item in text.texts[member.code])
+        wanted = settings["text"][member.resource_class]
+        assert all(have[name] <= amount for name, amount in wanted.items()) and set(have) <= set(wanted)
+        if member.resource_class == "equal":  # equal text for all of them, and all that the recipe promises
+            assert have == wanted
+
+
+def test_held_out_text_is_in_it_on_neither_side(real):
+    _, text = real
+    for source in (corpora.load("catalogs"), corpora.load("ntrex")):
+        assert set(source.items["pool"][source.items.index.intersection(text.items.index)]) == {"PRETRAIN"}
+        for code, own in text.texts.items():
+            held = set(map(splits.normalise, pretraining.held_out_text(source, code)))
+            assert not held & set(map(splits.normalise, own.values()))
+
+
+def test_the_shipped_card_names_this_text(real):
+    _, text = real
+    card = pretraining.MODELS / "mini-m2m" / "card.json"
+    if not card.exists():
+        pytest.skip("the model is not shipped yet")
+    named = json.loads(card.read_text())["text"]
+    assert named["pretrain"] == text.digest
+    assert np.array_equal(pretraining.read_hashes(card.parent), pretraining.segment_hashes(text))
