@@ -6,7 +6,6 @@ The plain pass computes the gradients of the same parameters. Times are the best
 """
 
 import argparse
-import time
 
 import torch
 from measure import machine, measured
@@ -18,8 +17,11 @@ from langsim.fisher import estimate
 
 def small_model(width, layers, vocabulary):
     torch.manual_seed(0)
-    sides = {f"{side}_{part}": n for side in ("encoder", "decoder")
-             for part, n in (("layers", layers), ("attention_heads", width // 64), ("ffn_dim", 4 * width))}
+    sides = {
+        f"{side}_{part}": n
+        for side in ("encoder", "decoder")
+        for part, n in (("layers", layers), ("attention_heads", width // 64), ("ffn_dim", 4 * width))
+    }
     return M2M100ForConditionalGeneration(M2M100Config(vocab_size=vocabulary, d_model=width, **sides)).eval()
 
 
@@ -50,11 +52,19 @@ def plain(model, batches, selection):
 
 def best(calls, rounds):
     """The smallest time and the largest memory of each call, over rounds that take turns."""
-    results = {name: [measured(call) for _ in range(1)] for name, call in calls.items()}
-    for _ in range(rounds - 1):
+    results = {name: [] for name in calls}
+    for _ in range(rounds):
         for name, call in calls.items():
             results[name].append(measured(call))
     return {name: (min(m.seconds for m in all_), max(m.megabytes for m in all_)) for name, all_ in results.items()}
+
+
+def compare(model, batches, selection, rounds):
+    """(seconds, megabytes) of the plain pass and of the estimators over the same batches."""
+    calls = {"plain": lambda: plain(model, batches, selection)}
+    for estimator in ("batch", "per_example"):
+        calls[estimator] = lambda e=estimator: estimate(model, batches, estimator=e, selection=selection)
+    return best(calls, rounds)
 
 
 def main():
@@ -71,20 +81,22 @@ def main():
     parser.add_argument("--ragged", action="store_true", help="examples of different lengths")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"selection {options.selection}, B = {options.examples}, {options.layers}+{options.layers} layers, "
-          f"vocabulary {options.vocabulary}, {options.threads} thread(s), torch {torch.__version__}, {machine()}")
+    print(
+        f"selection {options.selection}, B = {options.examples}, {options.layers}+{options.layers} layers, "
+        f"vocabulary {options.vocabulary}, {options.threads} thread(s), torch {torch.__version__}, {machine()}"
+    )
     for width in options.width:
         model = small_model(width, options.layers, options.vocabulary)
         for tokens in options.tokens:
-            batches = list(random_batches(options.batches, options.examples, tokens, options.vocabulary, options.ragged))
-            calls = {"plain": lambda: plain(model, batches, options.selection)}
-            for estimator in ("batch", "per_example"):
-                calls[estimator] = lambda e=estimator: estimate(model, batches, estimator=e, selection=options.selection)
-            results = best(calls, options.rounds)
+            sizes = (options.batches, options.examples, tokens, options.vocabulary)
+            batches = list(random_batches(*sizes, options.ragged))
+            results = compare(model, batches, options.selection, options.rounds)
             for name, (seconds, megabytes) in results.items():
-                ratio = seconds / results["plain"][0]
-                print(f"d = {width:4d}  T = {tokens:3d}  {name:12s} {1e3 * seconds / options.batches:8.1f} ms a batch "
-                      f"{megabytes:6.0f} MB  {ratio:5.2f} x plain", flush=True)
+                print(
+                    f"d = {width:4d}  T = {tokens:3d}  {name:12s} {1e3 * seconds / options.batches:8.1f} ms a batch "
+                    f"{megabytes:6.0f} MB  {seconds / results['plain'][0]:5.2f} x plain",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
