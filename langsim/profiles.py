@@ -1,0 +1,269 @@
+"""A profile names models, corpora, languages and sizes; any parameter overrides one value of it.
+
+The profiles are `data/profiles/*.toml`. Everything downstream sees only the `Settings` that come out of
+`resolve`, and nothing asks which profile they came from: `profile` is a label in paths and pages.
+"""
+
+import ast
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from langsim.errors import UsageError
+from langsim.paths import DATA
+from langsim.suggest import unknown
+
+SECTION = "pseudo_families"
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    """Part I, resolved and valid: what to compare (languages, text), with what (model, Fisher), and how."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    profile: Name = Field(description="mini, open or paper")
+    model: Name = Field(description="a shipped model, a local folder, or a hub id")
+    corpus: Name = Field(description="where the text comes from: catalogs, files, ...")
+    data: str = Field("", description="the folder or file that corpus 'files' reads")
+    languages: list[Name] = Field(min_length=1, description="codes, or the name of a pool such as ted17")
+    targets: list[Name] = Field(min_length=1, description="the languages whose pseudo families are shown")
+    target_language: Name = Field(description="the language translated into")
+    domain: str = Field(description="one domain of the corpus; empty for all")
+    pool: Literal["PRETRAIN", "FINETUNE", "DEV", "TEST"] = Field(description="which split of the text")
+    matching: Literal["intersection", "sizes"] = Field(description="how the languages' text is made equal")
+    estimator: Literal["batch", "per_example", "sampled"] = Field(description="the Fisher estimator")
+    recipe: Literal["paper", "authors_code"] = Field(description="column of the table of switches")
+    params: Name = Field(description="the parameters that are compared: ffn, attention, all, re:...")
+    measure: Literal["overlap", "jaccard", "mse", "kl"] = Field(description="the similarity measure")
+    k: float = Field(gt=0, lt=1, description="share of the parameters that counts as active")
+    batch_size: int = Field(ge=1, description="sentence pairs in a mini-batch")
+    max_items: int = Field(ge=0, description="sentence pairs per language; 0 for all there are")
+    seed: int = Field(ge=0, description="seed of every random choice")
+    device: str = Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
+    threads: int = Field(ge=1, description="CPU threads of each worker (fixed, so that sums round the same)")
+
+
+def folder() -> Path:
+    """Where the profiles lie."""
+    return DATA / "profiles"
+
+
+def names() -> list[str]:
+    """The profiles there are."""
+    return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def defaults(profile: str) -> dict[str, Any]:
+    """The values a profile's file gives to part I, as written (pools of languages not yet expanded)."""
+    if profile not in names():
+        raise UsageError(f"profile: {unknown(profile, names())}")
+    with open(folder() / f"{profile}.toml", "rb") as stream:
+        return tomllib.load(stream)[SECTION]
+
+
+def resolve(profile: str = "mini", **overrides: Any) -> Settings:
+    """The profile's settings with `overrides` in place; `None` means the profile's value.
+
+    Raises:
+        UsageError: one line that lists *every* mistake: unknown parameters, codes, corpora and models (with
+            suggestions), wrong types, values out of range.
+    """
+    problems = []
+    if profile not in names():
+        problems.append(f"profile: {unknown(profile, names())}")
+    base = defaults(profile if profile in names() else "mini")
+    given = {}
+    for name, value in overrides.items():
+        if name not in Settings.model_fields:
+            problems.append(f"parameter: {unknown(name, Settings.model_fields)}")
+        elif value is not None:
+            given[name] = value
+    values = {**base, **given, "profile": str(profile)}
+    wrong = _type_errors(values)
+    problems += wrong.values()
+    problems += _check_languages(values, given, wrong)
+    for check in (_check_corpus, _check_model, _check_params):
+        problems += check(values, wrong)
+    if values["recipe"] == "authors_code" and values["estimator"] != "batch":
+        problems.append("estimator: recipe 'authors_code' squares the gradient of mini-batches; use estimator: batch")
+    if problems:
+        raise UsageError("; ".join(problems))
+    return Settings(**values)
+
+
+def from_notebook(namespace: Mapping[str, Any], *, own: tuple[str, ...] = ()) -> Settings:
+    """Validate a notebook's parameters: `settings = profiles.from_notebook(globals())`, in the cell after them.
+
+    Parameters cells hold literals only (papermill can't inspect `str | None`), so an empty string, an empty
+    list or a zero means "the profile's value". A name that is no parameter is an error, also under plain
+    papermill, which would only warn. `own` names the notebook's own parameters, left for it to check.
+    """
+    parameters = {name: value for name, value in _parameters(namespace).items() if name not in own}
+    given = {name: value for name, value in parameters.items() if value or value is False}
+    return resolve(given.pop("profile", "mini"), **given)
+
+
+def overrides(settings: Settings) -> dict[str, Any]:
+    """What differs from the profile's own values: empty for a plain run of the profile."""
+    plain = {"data": "", **defaults(settings.profile), "profile": settings.profile}
+    _check_languages(plain, {}, {})  # expands the pools
+    return {name: value for name, value in settings.model_dump().items() if value != plain[name]}
+
+
+def _parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The literal values that were assigned before the validation cell.
+
+    In IPython that is what the cells *above the first run of this cell* assigned (the parameters cell and the
+    one that papermill injects), so that running the cell again later does not take other variables for parameters.
+    """
+    literals = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_") and isinstance(value, str | int | float | list | tuple | dict | None)
+    }
+    history = namespace.get("In")
+    if not isinstance(history, list):
+        return literals
+    cells = list(history)
+    above = cells[: cells.index(cells[-1])] if cells else []
+    assigned = {name for source in above for name in _assigned(source)}
+    return {name: value for name, value in literals.items() if name in assigned}
+
+
+def _assigned(source: str) -> set[str]:
+    """Names that a cell assigns at its top level."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a magic
+        return set()
+    targets = [
+        target
+        for node in body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _type_errors(values: dict[str, Any]) -> dict[str, str]:
+    """Field -> what is wrong with its type or range."""
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        found = {}
+        for detail in error.errors():
+            name = str(detail["loc"][0])
+            found.setdefault(name, f"{name}: {_wording(detail)}")
+        return found
+    return {}
+
+
+def _wording(detail: Mapping[str, Any]) -> str:
+    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
+        return unknown(detail["input"], re.findall(r"'([^']+)'", detail["ctx"]["expected"]))
+    shown = repr(detail["input"])
+    shown = shown if len(shown) <= 40 else shown[:37] + "..."
+    hint = ""
+    if detail["type"] == "list_type":
+        hint = ', write a list such as [fa, hi] (with papermill: -y "languages: [fa, hi]")'
+    if detail["input"] is False and detail["type"] == "string_type":
+        hint = "; YAML reads a bare no as false: write 'no' in quotes"
+    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {shown}{hint}"
+
+
+def _check_languages(values: dict[str, Any], given: Mapping[str, Any], wrong: Mapping[str, str]) -> list[str]:
+    """Expand pools, make codes canonical (in place), and say what does not fit."""
+    problems = []
+    for name in ("languages", "targets", "target_language"):
+        if name in wrong:
+            continue
+        try:
+            codes = [values[name]] if name == "target_language" else values[name]
+            codes = _canonical(codes)
+        except UsageError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        values[name] = codes[0] if name == "target_language" else codes
+    if problems or {"languages", "targets", "target_language"} & set(wrong):
+        return problems
+    if len(values["languages"]) < 2:
+        problems.append(f"languages: at least two are compared, got only {values['languages'][0]!r}")
+    if values["target_language"] in values["languages"]:
+        problems.append(f"languages: {values['target_language']!r} is the language translated into; leave it out")
+    outside = [code for code in values["targets"] if code not in values["languages"]]
+    if outside and "targets" not in given:  # the profile's targets, for other languages: those that are there
+        values["targets"] = [code for code in values["targets"] if code not in outside] or values["languages"]
+    elif outside:
+        problems.append(f"targets: {', '.join(map(repr, outside))} not among the languages")
+    return problems
+
+
+def _canonical(codes: list[str]) -> list[str]:
+    from langsim import languages
+
+    expanded, problems = [], []
+    for code in codes:
+        expanded += languages.pool(code) if code in languages.pools() else [code]
+    for code in expanded:  # all of them before any error
+        try:
+            languages.get(code)
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError(", ".join(problems))
+    return languages.resolve(expanded)
+
+
+def _check_corpus(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
+    if {"corpus", "data"} & set(wrong):
+        return []
+    from langsim import corpora
+
+    if values["corpus"] not in corpora.NAMES:
+        return [f"corpus: {unknown(values['corpus'], corpora.NAMES)}"]
+    data = values.get("data", "")
+    if values["corpus"] != "files":
+        return ["data: only corpus 'files' reads a folder; add corpus: files"] if data else []
+    if not data:
+        return ["data: corpus 'files' needs a folder or file of aligned text"]
+    path = Path(data).expanduser().absolute()
+    if not path.exists():
+        return [f"data: no file or folder {data!r}"]
+    values["data"] = str(path)  # workers may run elsewhere
+    return []
+
+
+def _check_model(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
+    if "model" in wrong:
+        return []
+    name = values["model"]
+    shipped = [path.parent.name for path in (DATA / "models").glob("*/config.json")]
+    if name in shipped or (re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not Path(name).exists()):
+        return []
+    if Path(name).expanduser().is_dir():
+        if not (Path(name).expanduser() / "config.json").is_file():
+            return [f"model: no config.json in the folder {name!r}"]
+        values["model"] = str(Path(name).expanduser().absolute())
+        return []
+    if re.match(r"[./~]", name):
+        return [f"model: no folder {name!r}"]
+    return [f"model: {unknown(name, shipped)}; or give a folder or a hub id (organisation/name)"]
+
+
+def _check_params(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
+    from langsim.groups import SELECTIONS
+
+    if "params" in wrong or values["params"] in SELECTIONS:
+        return []
+    if not values["params"].startswith("re:"):
+        return [f"params: {unknown(values['params'], (*SELECTIONS, 're:PATTERN'))}"]
+    try:
+        re.compile(values["params"].removeprefix("re:"))
+    except re.error as error:
+        return [f"params: bad pattern in {values['params']!r}: {error}"]
+    return []

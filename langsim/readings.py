@@ -1,0 +1,137 @@
+"""Sentences that are computed: what a page says about its numbers comes from the numbers, words of verdict included."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from langsim import profiles
+from langsim.agreement import SAME, UNDECIDED, Association
+from langsim.paths import ROOT
+from langsim.profiles import Settings
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Markdown that a notebook shows as text."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+def prose(*sentences: str) -> Prose:
+    """One paragraph; empty sentences are left out."""
+    return Prose(" ".join(sentence for sentence in sentences if sentence))
+
+
+def bullets(*lines: str) -> Prose:
+    """A list; empty lines are left out."""
+    return Prose("\n".join(f"- {line}" for line in lines if line))
+
+
+def setting(settings: Settings) -> Prose:
+    """What this run compares, with what, and what was changed from the profile."""
+    changed = [f"`{name}`" for name in profiles.overrides(settings)]
+    text = f"corpus `{settings.corpus}`, pool {settings.pool}"
+    text += f", domain `{settings.domain}`" if settings.domain else ""
+    return prose(
+        f"Profile `{settings.profile}`{': changed ' + ', '.join(changed) if changed else ', as it is'}.",
+        f"{len(settings.languages)} languages into `{settings.target_language}`: {' '.join(settings.languages)}.",
+        f"Text: {text}. Model: `{Path(settings.model).name}`.",
+        f"Fisher estimator: `{settings.estimator}`, recipe `{settings.recipe}`, parameters `{settings.params}`.",
+        f"Measure: `{settings.measure}`"
+        + (f", K = {settings.k:g}." if settings.measure in ("overlap", "jaccard") else "."),
+    )
+
+
+def warnings(notes: Sequence[str]) -> Prose:
+    """What a reader has to know about the data, or that there is nothing of the kind."""
+    if not notes:
+        return prose("No warnings.")
+    return Prose("\n".join(f"> **Note.** {' '.join(note.split())}" for note in dict.fromkeys(notes)))
+
+
+def signed(signature: str, *paths: Path) -> Prose:
+    """The signature of the numbers above, and the files that hold them."""
+    saved = [f"`{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}`" for path in paths]
+    where = f" Saved as {' and '.join(saved)}." if saved else ""
+    return Prose(f"<small>Signature: `{signature}`.{where}</small>")
+
+
+def p(value: float) -> str:
+    """`p = 0.03`, `p < 0.001`."""
+    if math.isnan(value):
+        return "no p"
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p = {value:.3f}" if value < 0.01 else f"p = {value:.2f}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with a real minus sign; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return (text[1:] if float(text) == 0 and text[0] == "-" else text).replace("-", "−")
+
+
+def measured(found: Association, digits: int = 2) -> str:
+    """`0.42 (95% interval 0.25 to 0.58, p = 0.002)`."""
+    if math.isnan(found.value):
+        return "not defined here"
+    interval = "no interval: too few languages"
+    if not math.isnan(found.low):
+        interval = f"95% interval {number(found.low, digits)} to {number(found.high, digits)}"
+    return f"{number(found.value, digits)} ({interval}, {p(found.p_value)})"
+
+
+def agreement(raw: Association, centred: Association, other: str) -> Prose:
+    """The correlation with another matrix, raw and centred, each with its verdict."""
+    pairs = raw.languages * (raw.languages - 1)
+    return prose(
+        f"Against {other}, on the {pairs} ordered pairs of {raw.languages} languages, Spearman's correlation is "
+        f"{measured(raw)} raw: **{raw.verdict}**.",
+        f"Centred it is {measured(centred)}: **{centred.verdict}**.",
+        _together(raw, centred),
+    )
+
+
+def _together(raw: Association, centred: Association) -> str:
+    if UNDECIDED not in (raw.verdict, centred.verdict) and raw.verdict == centred.verdict:
+        return "Both views say the same."
+    if raw.verdict == centred.verdict == UNDECIDED:
+        return "So these numbers neither confirm nor contradict the published ones."
+    if raw.verdict == UNDECIDED:
+        return (
+            "What agreement there is lies in the affinity of pairs, not in which languages are similar to all others."
+        )
+    if centred.verdict == UNDECIDED:
+        return (
+            "What agreement there is comes from which languages are similar to all others; about pairs it says nothing."
+        )
+    return "The two views contradict each other: rows and columns as wholes do not order as pairs do."
+
+
+def kinship(ours: Association, published: Association | None = None, what: str = "family") -> Prose:
+    """Is similarity higher within families than between them? Ours, and in the published matrix."""
+    if math.isnan(ours.value):
+        return prose(f"Whether languages of one {what} are more similar can't be told: these have no pair within one.")
+    words = {SAME: "more similar", UNDECIDED: "not measurably more or less similar"}
+    line = (
+        f"Centred, languages of one {what} are **{words.get(ours.verdict, 'less similar')}** than languages of "
+        f"different ones: the difference of the means is {measured(ours, 3)}."
+    )
+    if published is None or math.isnan(published.value):
+        return prose(line)
+    if UNDECIDED in (ours.verdict, published.verdict):
+        verdict = UNDECIDED
+    else:
+        verdict = SAME if ours.verdict == published.verdict else "opposite direction"
+    return prose(line, f"In the published matrix it is {measured(published, 3)}. Together: **{verdict}**.")

@@ -1,0 +1,195 @@
+"""`langsim run` and plain papermill on a small notebook with the house's two first cells."""
+
+import json
+import subprocess
+import sys
+
+import jupytext
+import nbformat
+import pytest
+
+from langsim import paths, runner
+from langsim.errors import Failure, UsageError
+
+NOTEBOOK = """\
+---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# Demo
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile: str = "mini"  # mini, open or paper
+model: str = "organisation/name"  # a model
+languages: list[str] = []  # codes, or a pool
+k: float = 0.0  # share of active parameters
+```
+
+```{code-cell} ipython3
+from langsim import profiles
+
+settings = profiles.from_notebook(globals())
+```
+
+```{code-cell} ipython3
+from langsim.errors import Failure
+
+if settings.k == 0.9:
+    raise Failure("the disk is full; free some space")
+if settings.k == 0.8:
+    1 / 0
+print(settings.k, *settings.languages)
+```
+"""
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """A project with one notebook, `part/01_demo`, both as text twin and as committed `.ipynb`."""
+    folder = tmp_path / "notebooks"
+    twin = folder / "part" / "01_demo.md"
+    twin.parent.mkdir(parents=True)
+    twin.write_text(NOTEBOOK)
+    jupytext.write(jupytext.read(twin), twin.with_suffix(".ipynb"))
+    monkeypatch.setattr(runner, "NOTEBOOKS", folder)
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
+    monkeypatch.chdir(tmp_path)
+    return twin
+
+
+def plan(demo, out, **parameters):
+    return runner.plan(["demo"], parameters, out=str(out))[0]
+
+
+def printed(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(out.text for cell in cells for out in cell.get("outputs", []) if out.output_type == "stream")
+
+
+def test_a_notebook_has_many_names(demo):
+    for name in ("demo", "01_demo", "part/01_demo", str(demo), str(demo.with_suffix(".ipynb"))):
+        assert runner.find(name) == demo
+    with pytest.raises(UsageError, match="did you mean 'part/01_demo'"):
+        runner.find("part/01_dmo")
+    with pytest.raises(UsageError, match="no notebook"):
+        runner.find("other.ipynb")
+
+
+def test_parameters_are_inspected_as_papermill_sees_them(demo):
+    assert runner.inspect(demo) == {"profile": "mini", "model": "organisation/name", "languages": [], "k": 0.0}
+
+
+def test_parameters_are_read_as_yaml_that_knows_norwegian():
+    parameters = runner.parse_parameters(["k=0.3", "languages=[no, sv, on]"], ["seed: 3\nmeasure: kl"])
+    assert parameters == {"k": 0.3, "languages": ["no", "sv", "on"], "seed": 3, "measure": "kl"}
+    for pairs, texts in ((["k"], []), ([], ["k"]), ([], ["[1]"]), (["k=[1"], []), ([], ["k: [1"])):
+        with pytest.raises(UsageError, match=r"^-[py]"):
+            runner.parse_parameters(pairs, texts)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"lanugages": ["fa"]}, r"part/01_demo: parameter: unknown 'lanugages' \(did you mean 'languages'\?\)"),
+        ({"seed": 1}, "parameter: unknown 'seed'"),  # a setting, but not one of this notebook
+        ({"languages": ["xx", "fa"]}, "'xx'"),
+        ({"profile": "minni"}, "did you mean 'mini'"),
+        ({"k": "much"}, "k: "),
+    ],
+)
+def test_mistakes_end_the_run_before_it_starts(demo, tmp_path, parameters, words):
+    with pytest.raises(UsageError, match=words):
+        plan(demo, tmp_path / "out", **parameters)
+    assert not (tmp_path / "out").exists()
+
+
+def test_committed_notebooks_are_never_written(demo, tmp_path):
+    for out in (tmp_path / "notebooks", tmp_path / "notebooks" / "part", "notebooks"):
+        with pytest.raises(UsageError, match="over the committed notebooks"):
+            plan(demo, out)
+
+
+def test_variants_have_folders_of_their_own(demo, tmp_path):
+    plain, other = (runner.plan(["demo"], parameters)[0].output for parameters in ({}, {"k": 0.3}))
+    assert plain == tmp_path / "runs" / "mini" / "part" / "01_demo.ipynb"
+    assert other.parent.parent.name.startswith("mini-")
+
+
+def test_a_run_is_executed_once_and_again_when_something_changed(demo, tmp_path):
+    committed = demo.with_suffix(".ipynb").read_bytes()
+    item, said = plan(demo, tmp_path / "out", k=0.3, languages=["pes", "hi"]), []
+    assert runner.run(item, say=said.append)
+    assert printed(item.output) == "0.3 fa hi\n"
+    first = item.output.read_text()
+    assert str(tmp_path) not in first  # no local paths in what may be committed
+    assert not runner.run(item, say=said.append)
+    assert "finished before" in said[-1]
+    assert runner.run(item, force=True)
+    assert item.output.read_text() == first
+    demo.write_text(NOTEBOOK + "\nOne more sentence.\n")
+    why = runner.unfinished(item, runner.dependencies(item))
+    assert why == "changed: notebook"
+    item.output.unlink()
+    assert runner.unfinished(item, runner.dependencies(item)) == "output gone"
+    assert demo.with_suffix(".ipynb").read_bytes() == committed
+
+
+def test_a_failing_cell_is_one_line_and_is_not_finished(demo, tmp_path):
+    failing = plan(demo, tmp_path / "out", k=0.9)
+    with pytest.raises(Failure) as error:
+        runner.run(failing)
+    assert str(error.value) == "part/01_demo: the disk is full; free some space"
+    assert failing.output.exists() and not failing.record.exists()
+    with pytest.raises(Failure, match=r"part/01_demo, cell \[4\]: ZeroDivisionError: division by zero \(in full in "):
+        runner.run(plan(demo, tmp_path / "out", k=0.8))
+
+
+def test_the_users_own_files_count_as_dependencies(demo, tmp_path):
+    data = tmp_path / "text.tsv"
+    data.write_text("en\tfa\nyes\tbale\n")
+    item = plan(demo, tmp_path / "out")
+    item = runner.Run(item.name, item.source, item.output, {}, item.settings.model_copy(update={"data": str(data)}))
+    before = runner.dependencies(item)
+    data.write_text("en\tfa\nyes\tare\n")
+    after = runner.dependencies(item)
+    assert [key for key in before if before[key] != after[key]] == ["your data"]
+
+
+def test_plain_papermill_works_and_ends_with_one_clear_line(demo, tmp_path):
+    command = [sys.executable, "-m", "papermill", str(demo.with_suffix(".ipynb")), str(tmp_path / "out.ipynb")]
+    command += ["--no-progress-bar", "--log-level", "ERROR", "-y"]
+    done = subprocess.run([*command, "languages: [gl, es]"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert printed(tmp_path / "out.ipynb") == "0.4 gl es\n"
+    done = subprocess.run([*command, "{profile: minni, langs: [xx]}"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("UsageError: profile: unknown 'minni' (did you mean 'mini'?); parameter: unknown 'langs'")
+
+
+def test_every_notebook_of_the_book_has_a_sound_parameters_cell():
+    for source in runner.all_notebooks():
+        defaults = runner.inspect(source)
+        assert next(iter(defaults)) == "profile", f"{source}: profile comes first"
+        cells = [cell for cell in jupytext.read(source).cells if "parameters" in cell.metadata.get("tags", [])]
+        assert len(cells) == 1
+        assigned = {line.split(":")[0].split("=")[0].strip() for line in cells[0].source.splitlines() if "=" in line}
+        assert set(defaults) == assigned, f"{source}: a parameter that papermill does not see"
+
+
+def test_the_record_says_what_the_run_depended_on(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "_execute", lambda item: item.output.parent.mkdir(parents=True, exist_ok=True))
+    item = plan(demo, tmp_path / "out")
+    runner.run(item)
+    record = json.loads(item.record.read_text())
+    assert set(record["depends"]) >= {"notebook", "parameters", "langsim", "environment", "data"}
