@@ -219,7 +219,7 @@ def pretrain(
     minutes: Annotated[float, typer.Option(help="how long to train; the next call continues")] = 60,
     out: Annotated[str, typer.Option(help="where the training's state goes (default: in the cache)")] = "",
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    fresh: Annotated[bool, typer.Option("--fresh", help="start anew, not from the last state or shipped weights")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="start anew, from untrained weights")] = False,
     ship: Annotated[bool, typer.Option("--ship", help="then replace the shipped model and its card's data")] = False,
 ) -> None:
     """Train a shipped model from its recipe, from where the last training stopped.
