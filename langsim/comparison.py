@@ -82,8 +82,8 @@ class Comparison:
         """What the correlation says, or why there is none."""
         if raw is None or centred is None:
             return readings.prose(
-                f"{self.source} has fewer than {agreement.FEWEST} of these languages, so there is nothing to compare "
-                "with: the matrix stands for itself."
+                f"Fewer than {agreement.FEWEST} of these languages are in {self.source}, so there is nothing to "
+                "compare with: the matrix stands for itself."
             )
         return readings.agreement(raw, centred, self.source)
 

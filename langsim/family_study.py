@@ -136,9 +136,8 @@ def walk_reading(family: Family) -> Prose:
         )
     else:
         why = "it never met a step larger than the one before"
-    return readings.prose(
-        f"The pseudo family of {family.target} has {len(family.members)} auxiliaries, {listed}: {why}."
-    )
+    count = "one auxiliary" if len(family.members) == 1 else f"{len(family.members)} auxiliaries"
+    return readings.prose(f"The pseudo family of {family.target} has {count}, {listed}: {why}.")
 
 
 def membership(families: Mapping[str, str]) -> pd.DataFrame:

@@ -184,6 +184,9 @@ def _draw_heatmap(
     shown = np.where(own, np.nan, values)
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     power = _unit(max(abs(low), abs(high)))
+    room = cell * 72 * 0.92 / (0.64 * SMALLEST)  # digits in a cell
+    if high - low < 10 * 10.0**power and room > 3:
+        power -= 1  # else nearly all cells would say the same
     if diverging:
         low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
     elif low == high:

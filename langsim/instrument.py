@@ -200,9 +200,9 @@ def reading(found: list[Check], families: Mapping[str, str], published: pd.DataF
         as_good = [name for name in nulls if scores[name][task] >= own]
         beaten = beaten or bool(as_good)
         lines.append(
-            f"In {task}, **{' and '.join(as_good)}** {'do' if len(as_good) > 1 else 'does'} as well."
+            f"In {task}, **{' and '.join(as_good)}** do as well."
             if as_good
-            else f"In {task}, neither {' nor '.join(nulls)} does as well."
+            else f"In {task}, neither {' nor '.join(nulls)} do as well."
         )
     if beaten:
         lines.append(

@@ -122,7 +122,10 @@ def _together(raw: Association, centred: Association) -> str:
 def kinship(ours: Association, published: Association | None = None, what: str = "family") -> Prose:
     """Is similarity higher within families than between them? Ours, and in the published matrix."""
     if math.isnan(ours.value):
-        return prose(f"Whether languages of one {what} are more similar can't be told: these have no pair within one.")
+        return prose(
+            f"Whether languages of one {what} are more similar can't be told: that takes pairs within one {what} and "
+            "pairs of different ones."
+        )
     words = {SAME: "more similar", UNDECIDED: "not measurably more or less similar"}
     line = (
         f"Centred, languages of one {what} are **{words.get(ours.verdict, 'less similar')}** than languages of "

@@ -69,7 +69,7 @@ def cells(axes):
 
 @pytest.mark.parametrize("size", [2, 6, 17, 24, 30])
 def test_heat_map_is_sound_at_every_size(size):
-    figure = figures.heatmap(table(size), "Ours", families=families_of(size))
+    figure = figures.heatmap(table(size, low=0.95, high=0.98), "Ours", families=families_of(size))
     assert_sound(figure)
     axes = figure.axes[0]
     shown = [label.get_text() for label in axes.get_xticklabels()]
@@ -101,6 +101,13 @@ def test_cells_say_the_values_and_leave_the_diagonal_out():
             text = found[i, j].get_text() if (i, j) in found else ""
             assert text == ("" if i == j else f"{matrix.iloc[i, j] * 100:.0f}")
     assert "cells in hundredths" in [axes.get_xlabel() for axes in figure.axes][1]
+
+
+def test_a_narrow_range_gets_a_third_digit():
+    figure = figures.heatmap(table(6, low=0.94, high=0.98))
+    assert all(len(text.get_text()) == 3 for text in figure.axes[0].texts if text.get_text())
+    assert "thousandths" in figure.axes[1].get_xlabel()
+    assert_sound(figure)
 
 
 @pytest.mark.parametrize("diagonal", [0.0, 1.0, 99.0])
