@@ -233,7 +233,7 @@ def accept(fresh: Path, reference: Path) -> list[Path]:
     if not Path(fresh).is_dir():
         raise UsageError(f"no folder of fresh results {fresh}; make them with: make book, or langsim run --all")
     changed = []
-    for path in sorted(p for p in Path(fresh).iterdir() if p.suffix in {".csv", ".json"}):
+    for path in sorted(p for p in Path(fresh).iterdir() if p.suffix in {".csv", ".json", ".nwk"}):
         target = Path(reference) / path.name
         if not target.exists() or target.read_bytes() != path.read_bytes():
             with atomic_write(target) as temporary:
