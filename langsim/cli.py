@@ -284,8 +284,8 @@ def cache_info() -> None:
 
 
 @cache_app.command("clear")
-def cache_clear(part: Annotated[str, typer.Argument(help="one part, or 'all'")]) -> None:
-    """Delete one part of the cache (see `cache info`), or all of it."""
+def cache_clear(part: Annotated[str, typer.Argument(help="one part, or 'all' (but train)")]) -> None:
+    """Delete one part of the cache (see `cache info`), or all of it but `train`, which takes hours to make again."""
     import shutil
 
     from langsim.paths import cache_dir
@@ -294,8 +294,10 @@ def cache_clear(part: Annotated[str, typer.Argument(help="one part, or 'all'")])
     parts = [path.name for path in cache_dir().glob("*") if path.is_dir()]
     if part not in (*parts, "all"):
         raise UsageError(f"cache: {unknown(part, [*parts, 'all'])}")
-    for name in parts if part == "all" else [part]:
+    for name in set(parts) - {"train"} if part == "all" else [part]:
         shutil.rmtree(cache_dir() / name)
+    if part == "all" and "train" in parts:
+        _say("kept: train, the state of trainings; `langsim cache clear train` deletes it too")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -25,6 +25,18 @@ CHARACTERS_PER_TOKEN = 3.0
 
 
 @dataclass(frozen=True)
+class Work:
+    """How often a notebook goes through the text for Fisher vectors, and how many vectors a language it keeps."""
+
+    passes: int = 1
+    vectors: int = 1
+
+
+# The instrument checks: two halves of the text for each of three models (trained, random weights, shuffled sources).
+WORK = {"pseudo_families/02_similarity": Work(passes=1 + 3, vectors=1 + 2 * 3)}
+
+
+@dataclass(frozen=True)
 class Cost:
     """Seconds, and bytes of memory and disk; None where it can't be known before a download."""
 
@@ -33,19 +45,23 @@ class Cost:
     disk: float | None
 
 
-def estimate(settings: Settings) -> Cost:
-    """The cost of the Fisher vectors of all languages, none of them cached, and of one notebook around them."""
+def estimate(settings: Settings, notebook: str = "") -> Cost:
+    """The cost of the Fisher vectors of all languages, none of them cached, and of one notebook around them.
+
+    `notebook` (`part/NN_name`) is looked up in `WORK`; one that isn't there estimates one vector a language.
+    """
+    work = WORK.get(notebook, Work())
     parameters = parameters_of(settings.model)
     tokens = tokens_of(settings)
     if parameters is None:
         return Cost(None, None, None)
     memory = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters
-    disk = 4.0 * parameters * len(settings.languages)
+    disk = 4.0 * parameters * len(settings.languages) * work.vectors
     if tokens is None:
         return Cost(None, memory, disk)
     device = settings.device.partition(":")[0]
     rate = FLOPS[device] * (settings.threads if device == "cpu" else 1)
-    return Cost(NOTEBOOK_SECONDS + FLOPS_PER_TOKEN * parameters * tokens / rate, memory, disk)
+    return Cost(NOTEBOOK_SECONDS + work.passes * FLOPS_PER_TOKEN * parameters * tokens / rate, memory, disk)
 
 
 def parameters_of(model: str) -> int | None:
@@ -74,7 +90,7 @@ def tokens_of(settings: Settings) -> int | None:
 
 def row(item: runner.Run) -> list[str]:
     """One line of `langsim run --dry-run`."""
-    cost = estimate(item.settings)
+    cost = estimate(item.settings, item.name)
     why = runner.unfinished(item, runner.dependencies(item))
     measured = runner.seconds_of(item)
     time = f"{_time(measured)} (measured)" if measured is not None else _time(cost.seconds)

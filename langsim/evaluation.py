@@ -6,9 +6,9 @@ from langsim import cells, languages
 from langsim.corpora import load as load_corpus
 from langsim.corpora.base import Pair
 from langsim.errors import Failure
-from langsim.models import SHIPPED, card
+from langsim.models import SHIPPED, card, shipped_digest
 from langsim.models import load as load_model
-from langsim.paths import sha256_file
+from langsim.splits import text_hash
 from langsim.translation import mean_nll, scores, translate
 
 KIND = "held-out"
@@ -19,9 +19,16 @@ SETTINGS = f"domains:{'+'.join(DOMAINS)}|pool:{POOL}|items:{ITEMS}|beam:5"
 
 
 def held_out(language: str) -> list[Pair]:
-    """The DEV pairs into English that a language is scored on: the first `ITEMS` of each domain it has."""
+    """The DEV pairs into English that a language is scored on: `ITEMS` of each domain, where it has so many.
+
+    Drawn in one random order of items for all languages, so that most of them are scored on the same items.
+    """
     corpus = load_corpus("catalogs")
-    return [pair for domain in DOMAINS for pair in corpus.pairs(language, domain=domain, pool=POOL)[:ITEMS]]
+    found = []
+    for domain in DOMAINS:
+        pairs = corpus.pairs(language, domain=domain, pool=POOL)
+        found += sorted(pairs, key=lambda pair: text_hash(pair.id))[:ITEMS]
+    return found
 
 
 def plan(profile: str) -> Mapping[str, Mapping[str, str]]:
@@ -29,7 +36,7 @@ def plan(profile: str) -> Mapping[str, Mapping[str, str]]:
     if profile != "mini" or not (SHIPPED / MODEL / "model.safetensors").exists():
         return {}
     inputs = {
-        "model": f"{MODEL}@{sha256_file(SHIPPED / MODEL / 'model.safetensors')[:12]}",
+        "model": f"{MODEL}@{shipped_digest(MODEL)[:12]}",
         "corpus": f"catalogs@{load_corpus('catalogs').digest[:12]}",
         "settings": SETTINGS,
     }

@@ -84,6 +84,7 @@ def readme(name: str) -> str:
     folder = pretraining.MODELS / name
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     scores = {cell.id.split(".")[1].removesuffix("-en"): cells.read(cell) for cell in cells.planned("held-out")}
+    beaten = sum(score["chrf"] > score["copy_chrf"] for score in scores.values())
     training, shape = card["training"], pretraining.recipe(name)["model"]
     size = (folder / "model.safetensors").stat().st_size / 1e6
     lines = [
@@ -120,7 +121,7 @@ def readme(name: str) -> str:
         "## Languages, and translation into English of held-out text",
         "",
         "Held-out text: Django messages and CLDR names of the DEV pool. `nll` is nats per target token; `copy` is the",
-        "chrF of the untranslated source. Beam 5; "
+        f"chrF of the untranslated source, which the model beats in {beaten} of {len(scores)} languages. Beam 5; "
         f"`{next(iter(scores.values()))['bleu_signature']}`, `{next(iter(scores.values()))['chrf_signature']}`.",
         "",
         "| language | class | news | software | names | tokens | items | nll | BLEU | chrF | copy |",

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from langsim.corpora.base import Pair
 from langsim.errors import Failure, UsageError
 from langsim.paths import DATA, sha256_file
 from langsim.suggest import unknown
-from langsim.tokenizer import Tokenizer
+from langsim.tokenizer import CODES, PIECES, Tokenizer
 
 SHIPPED = DATA / "models"
+# What a configuration or a saved tokenizer says of where it came from and what wrote it, and nothing about the model.
+VOLATILE = {"_commit_hash", "_name_or_path", "dtype", "is_local", "local_files_only", "name_or_path", "torch_dtype"}
+VOLATILE |= {"transformers_version"}
 Batch = dict[str, torch.Tensor]
 Encode = Callable[[str, str, str, str], tuple[list[int], list[int]]]  # source text, target text, their languages
 
@@ -29,6 +33,8 @@ class LoadedModel:
     """A model ready for Fisher estimation: fp32, evaluation mode, with its way of encoding a pair.
 
     Attributes:
+        digest: hex sha256 of all that its numbers depend on: weights, configuration (dropout among it), tokenizer.
+        weights_sha256: of the weights alone; for a shipped model that of its `model.safetensors`, as its card has it.
         decode: ids -> text, special tokens left out.
         first_token: language -> the token that a translation into it starts with (None where there is none).
         trained_on: registry codes that the model was trained on; None where nobody says.
@@ -43,6 +49,7 @@ class LoadedModel:
     pad_id: int
     max_tokens: int
     digest: str
+    weights_sha256: str = ""
     trained_on: frozenset[str] | None = None
     truncated: int = field(default=0, compare=False)
 
@@ -125,10 +132,28 @@ def card(name: str) -> dict:
         raise Failure(f"{path} is missing or damaged; restore it with `git checkout {path}`") from error
 
 
+def shipped_digest(name: str) -> str:
+    """`load(name).digest` of a shipped model, read off its files without loading it.
+
+    Raises:
+        UsageError: no such model is shipped.
+        Failure: one of its files is missing or damaged.
+    """
+    if name not in shipped():
+        raise UsageError(f"model: {unknown(name, shipped())}")
+    folder = SHIPPED / name
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tokenizer = _files_digest(folder / PIECES, folder / CODES)
+        return _digest(sha256_file(folder / "model.safetensors"), config, tokenizer)
+    except (OSError, ValueError) as error:
+        raise Failure(f"a file in {folder} is missing or damaged; restore them with `git checkout {folder}`") from error
+
+
 def _load_shipped(name: str, folder: Path, device: str) -> LoadedModel:
     tokenizer, described = Tokenizer.load(folder), card(name)
-    digest = sha256_file(folder / "model.safetensors")
-    if digest != described.get("weights", digest):
+    weights = sha256_file(folder / "model.safetensors")
+    if weights != described.get("weights", weights):
         raise Failure(f"the weights in {folder} are not those of its card; restore them with `git checkout {folder}`")
     model = _weights(AutoModelForSeq2SeqLM, str(folder), device)
 
@@ -143,7 +168,8 @@ def _load_shipped(name: str, folder: Path, device: str) -> LoadedModel:
         first_token=tokenizer.lang_id,
         pad_id=tokenizer.pad_token_id,
         max_tokens=model.config.max_position_embeddings - 2,
-        digest=digest,
+        digest=shipped_digest(name),
+        weights_sha256=weights,
         trained_on=frozenset(described["languages"]),
     )
 
@@ -158,10 +184,12 @@ def _load_checkpoint(name: str, where: str, device: str) -> LoadedModel:
         )
     if tokenizer.pad_token_id is None:
         raise UsageError(f"cannot use the model {name!r}: its tokenizer has no padding token")
+    described = _tokenizer_digest(tokenizer)  # before `encode` sets languages in it
     seq2seq = config.is_encoder_decoder
     model = _weights(AutoModelForSeq2SeqLM if seq2seq else AutoModelForMaskedLM, where, device)
     token = {code: _language_token(tokenizer, code) for code in (lang.code for lang in languages.all_languages())}
     marked = any(token.values())
+    weights = _weights_digest(model)
 
     def encode(source: str, target: str, source_language: str, target_language: str) -> tuple[list[int], list[int]]:
         if marked:
@@ -190,7 +218,8 @@ def _load_checkpoint(name: str, where: str, device: str) -> LoadedModel:
         first_token=first_token,
         pad_id=tokenizer.pad_token_id,
         max_tokens=limit - 2,
-        digest=_checkpoint_digest(model),
+        digest=_digest(weights, json.loads(model.config.to_json_string()), described),
+        weights_sha256=weights,
         trained_on=frozenset(code for code in token if token[code]) if marked else None,
     )
 
@@ -235,7 +264,38 @@ def _language_token(tokenizer: object, code: str) -> str:
     return regional[0] if regional else ""
 
 
-def _checkpoint_digest(model: PreTrainedModel) -> str:
+def _digest(weights: str, config: Mapping[str, Any], tokenizer: str) -> str:
+    """Hex sha256 of a model: digests of weights and tokenizer, and the configuration without what is volatile."""
+    parts = {"weights": weights, "config": _lasting(config), "tokenizer": tokenizer}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _lasting(value: Any) -> Any:
+    """JSON data without the entries named in `VOLATILE`, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _lasting(entry) for key, entry in value.items() if key not in VOLATILE}
+    return [_lasting(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _files_digest(*files: Path) -> str:
+    """Hex sha256 of files' names and bytes; of a tokenizer's configuration without what is volatile."""
+    total = hashlib.sha256()
+    for file in files:
+        content = file.read_bytes()
+        if file.name == "tokenizer_config.json":
+            content = json.dumps(_lasting(json.loads(content)), sort_keys=True).encode()
+        total.update(f"{file.name}:{hashlib.sha256(content).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _tokenizer_digest(tokenizer: Any) -> str:
+    """Hex sha256 of a checkpoint's tokenizer as it saves itself, whatever files it came in."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return _files_digest(*sorted(path for path in Path(folder).rglob("*") if path.is_file()))
+
+
+def _weights_digest(model: PreTrainedModel) -> str:
     """Hex sha256 of the weights by name, whatever files they came in."""
     total = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):

@@ -230,7 +230,7 @@ def _check_corpus(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]
     if values["corpus"] != "files":
         return ["data: only corpus 'files' reads a folder; add corpus: files"] if data else []
     if not data:
-        return ["data: corpus 'files' needs a folder or file of aligned text"]
+        return ["data: corpus 'files' needs a folder or file of aligned text; name yours with data (-p data FOLDER)"]
     path = Path(data).expanduser().absolute()
     if not path.exists():
         return [f"data: no file or folder {data!r}"]

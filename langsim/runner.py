@@ -187,6 +187,11 @@ def dependencies(item: Run) -> dict[str, str]:
     versions = {d.name: d.version for d in metadata.distributions()} | {"python": platform.python_version()}
     data = [p for p in DATA.rglob("*") if p.is_file() and not _reference_result(p)]
     user = Path(item.settings.data) if item.settings.data else None
+    checkpoint = Path(item.settings.model)
+    folders = {"model": checkpoint} if checkpoint.is_dir() else {}
+    root = os.environ.get("LANGSIM_DATA", "")
+    if root and item.settings.corpus == "ntrex":
+        folders["ntrex"] = Path(root).expanduser() / "ntrex128"
     return {
         "notebook": sha256_file(item.source),
         "parameters": digest_of(item.parameters),
@@ -194,7 +199,9 @@ def dependencies(item: Run) -> dict[str, str]:
         "environment": digest_of(versions),
         "data": _digest_of_files(data, DATA),
         "your data": _digest_of_files([user] if user.is_file() else user.rglob("*"), user) if user else "",
-        "LANGSIM_DATA": os.environ.get("LANGSIM_DATA", ""),
+        "LANGSIM_DATA": root,
+        # A checkpoint's and NTREX's files lie in the folder itself; what a training keeps in subfolders isn't read.
+        **{name: _digest_of_files(folder.glob("*"), folder) for name, folder in folders.items()},
     }
 
 

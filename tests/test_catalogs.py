@@ -6,6 +6,7 @@ The first run harvests the installed packages (about a minute); later ones read 
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -238,6 +239,26 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 # The cache -------------------------------------------------------------------------------------------------------
+
+
+def test_the_caches_name_changes_with_what_the_harvest_takes_from_the_registry(monkeypatch):
+    registry, name = languages.all_languages(), catalogs.fingerprint()
+    german = next(each for each in registry if each.code == "de")
+
+    def with_registry(*entries):
+        monkeypatch.setattr(languages, "all_languages", lambda: list(entries))
+        return catalogs.fingerprint()
+
+    others = [each for each in registry if each.code != "de"]
+    assert with_registry(*others, replace(german, code="xyz"), german) != name  # a language more
+    assert with_registry(*others) != name
+    assert with_registry(*others, replace(german, cldr="de_AT")) != name
+    assert with_registry(*others, replace(german, script="Cyrl")) != name
+    assert with_registry(*others, replace(german, name="Deutsch", family="Romance")) == name
+    with_registry(*registry)
+    monkeypatch.setitem(catalogs._FOLDERS, "de", ["de_AT"])
+    assert catalogs.fingerprint() != name
+    assert len(name) < 220  # a file name, with room for that of its temporary file
 
 
 def test_a_harvest_is_kept(small):

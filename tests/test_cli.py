@@ -149,6 +149,20 @@ def test_the_cache_can_be_seen_and_cleared(capsys, tmp_path, monkeypatch):
     assert not (tmp_path / "fisher").exists()
 
 
+def test_clearing_all_of_the_cache_spares_trainings(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path))
+    for name in ("catalogs", "fisher", "train/mini-m2m"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "train" / "mini-m2m" / "training.safetensors").write_text("hours")
+    status, out, err = call(capsys, "cache", "clear", "all")
+    assert (status, out) == (0, "") and err.startswith("kept: train") and err.count("\n") == 1
+    assert (tmp_path / "train" / "mini-m2m" / "training.safetensors").read_text() == "hours"
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+    assert call(capsys, "cache", "clear", "train") == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+    assert call(capsys, "cache", "clear", "all") == (0, "", "")
+
+
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")

@@ -41,6 +41,24 @@ def test_costs_grow_with_what_they_are_made_of(settings):
     assert (unknown.seconds, unknown.memory, unknown.disk) == (None, None, None)
 
 
+def test_a_notebook_that_estimates_more_vectors_costs_more(settings):
+    name = "pseudo_families/02_similarity"
+    assert set(costs.WORK) <= set(map(runner.label, runner.all_notebooks()))
+    plain, checked = costs.estimate(settings), costs.estimate(settings, name)
+    once = plain.seconds - costs.NOTEBOOK_SECONDS
+    assert checked.seconds - costs.NOTEBOOK_SECONDS == pytest.approx(4 * once) and once > 0
+    assert checked.disk == 7 * plain.disk and checked.memory == plain.memory
+    assert costs.estimate(settings, "pseudo_families/03_families") == plain
+
+
+def test_the_dry_run_looks_a_notebook_up_by_its_name(settings, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(costs, "estimate", lambda *given: asked.append(given) or costs.Cost(None, None, None))
+    (tmp_path / "x.md").write_text("# x")
+    costs.row(runner.Run("part/x", tmp_path / "x.md", tmp_path / "x.ipynb", {}, settings))
+    assert asked == [(settings, "part/x")]
+
+
 def test_a_row_says_what_would_happen(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notebook = tmp_path / "x.md"

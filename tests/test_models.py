@@ -23,6 +23,8 @@ def pairs_of(*texts):
     return [Pair(str(i), source, target, "text", str(i)) for i, (source, target) in enumerate(texts)]
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")  # Marian's; not needed here
+
 PAIRS = pairs_of(("آلمان", "Germany"), ("ایالات متحدهٔ آمریکا", "United States"), ("ژاپن", "Japan"), ("", "x"))
 
 
@@ -99,7 +101,8 @@ def test_a_shipped_model(shipped, monkeypatch):
     loaded = models.load("mini-tiny")
     assert type(loaded.model).__name__ == "M2M100ForConditionalGeneration" and not loaded.model.training
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
-    assert loaded.digest == models.sha256_file(shipped / "mini-tiny" / "model.safetensors")
+    assert loaded.weights_sha256 == models.sha256_file(shipped / "mini-tiny" / "model.safetensors")
+    assert loaded.digest == models.shipped_digest("mini-tiny") != loaded.weights_sha256
     saved = load_file(shipped / "mini-tiny" / "model.safetensors")
     for name, parameter in loaded.model.named_parameters():
         assert torch.equal(parameter, saved[name].float())
@@ -113,7 +116,8 @@ def test_every_shipped_model_is_whole(name):
     loaded = models.load(name)
     folder = models.SHIPPED / name
     assert (folder / "model.safetensors").stat().st_size <= 12_000_000
-    assert loaded.digest == models.card(name)["weights"]
+    assert loaded.weights_sha256 == models.card(name)["weights"]
+    assert loaded.digest == models.shipped_digest(name)
     assert set(languages.pool("ted17")) <= loaded.trained_on
     every = [language.code for language in languages.all_languages()]
     batches = [next(loaded.batches(PAIRS[:1], code)) for code in every]  # a token for each language of the registry
@@ -133,12 +137,98 @@ def test_a_checkpoint_in_a_folder(folder, kind):
     assert all(torch.equal(state[name], tensor.float()) for name, tensor in expected.items())
 
 
-def test_the_digest_is_of_the_weights(folder, tmp_path):
-    other = copy(folder("t5"), tmp_path / "other")
-    tensors = load_file(other / "model.safetensors")
+def edit(file, **entries):
+    """Change entries of a JSON object in a file."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+
+def other_weights(path):
+    tensors = load_file(path / "model.safetensors")
     tensors["shared.weight"][0, 0] += 1
-    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
-    assert models.load(str(other)).digest != models.load(str(folder("t5"))).digest
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def other_piece(path):
+    described = json.loads((path / "tokenizer.json").read_text())
+    described["model"]["vocab"][-1][1] -= 1.0  # the score of the last piece: another segmentation, the same ids
+    (path / "tokenizer.json").write_text(json.dumps(described))
+
+
+def other_sentencepiece(path):
+    model = sentencepiece_model_pb2().ModelProto.FromString((path / "sentencepiece.bpe.model").read_bytes())
+    model.pieces[-1].score -= 1
+    (path / "sentencepiece.bpe.model").write_bytes(model.SerializeToString())
+
+
+def sentencepiece_model_pb2():
+    return pytest.importorskip("sentencepiece.sentencepiece_model_pb2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "weights_too"),
+    [
+        ("t5", other_weights, True),
+        ("t5", lambda path: edit(path / "config.json", dropout_rate=0.3), False),
+        ("m2m100", lambda path: edit(path / "config.json", dropout=0.3), False),
+        ("m2m100", lambda path: edit(path / "config.json", encoder_layerdrop=0.3), False),
+        ("t5", other_piece, False),
+        ("m2m100", other_sentencepiece, False),
+    ],
+    ids=["weights", "t5 dropout", "m2m dropout", "m2m layerdrop", "tokenizer.json", "sentencepiece"],
+)
+def test_the_digest_is_of_all_that_numbers_depend_on(folder, tmp_path, kind, change, weights_too):
+    change(copy(folder(kind), tmp_path / "other"))
+    one, other = models.load(str(folder(kind))), models.load(str(tmp_path / "other"))
+    assert one.digest != other.digest
+    assert (one.weights_sha256 != other.weights_sha256) == weights_too
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_the_digest_is_not_of_where_a_checkpoint_lies_or_what_wrote_it(folder, tmp_path, kind):
+    other = copy(folder(kind), tmp_path / "other")
+    edit(other / "config.json", transformers_version="1.2.3", _name_or_path="/somewhere", dtype="float32")
+    loaded = models.load(str(other))
+    if loaded.model.config.is_encoder_decoder:
+        loaded.encode("a", "b", "fa", "en")  # which sets languages in the tokenizer
+    assert loaded.digest == models.load(str(folder(kind))).digest
+
+
+def other_pieces(path):
+    raw = bytearray((path / "sentencepiece.model").read_bytes())
+    raw[raw.index(b"nmt_nfkc")] ^= 1  # any other byte will do: it isn't read here
+    (path / "sentencepiece.model").write_bytes(raw)
+
+
+def other_order(path):
+    codes = json.loads((path / "languages.json").read_text())
+    (path / "languages.json").write_text(json.dumps(codes[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda path: edit(path / "config.json", dropout=0.3), False),
+        (other_pieces, False),
+        (other_order, False),
+        (lambda path: edit(path / "config.json", transformers_version="1.2.3"), True),
+        (lambda path: edit(path / "card.json", more=1), True),
+    ],
+    ids=["dropout", "pieces", "language tokens", "version", "card"],
+)
+def test_the_digest_of_a_shipped_model(shipped, tmp_path, monkeypatch, change, same):
+    monkeypatch.setattr(models, "SHIPPED", copy(shipped, tmp_path / "all"))
+    before = models.shipped_digest("mini-tiny")
+    change(tmp_path / "all" / "mini-tiny")
+    assert (models.shipped_digest("mini-tiny") == before) == same
+
+
+def test_the_digest_of_a_shipped_model_needs_its_files(shipped, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "SHIPPED", copy(shipped, tmp_path / "all"))
+    with pytest.raises(UsageError, match="did you mean 'mini-tiny'"):
+        models.shipped_digest("mini-tinny")
+    (tmp_path / "all" / "mini-tiny" / "config.json").write_text("{")
+    with pytest.raises(Failure, match="restore them with `git checkout"):
+        models.shipped_digest("mini-tiny")
 
 
 # Refusing --------------------------------------------------------------------------------------------------------

@@ -94,6 +94,18 @@ def test_each_mistake_says_what_is_wrong(parameters, words):
     assert words in message(**parameters)
 
 
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_profile_runs_or_says_what_to_give(name, tmp_path):
+    """Nothing in a profile names what does not exist: all that may be missing is the user's own text."""
+    (tmp_path / "ted").mkdir()
+    own = {"data": str(tmp_path / "ted")} if profiles.defaults(name)["corpus"] == "files" else {}
+    assert profiles.resolve(name, model="organisation/name", **own).profile == name
+    if own:
+        text = message(profile=name)
+        assert text.startswith("data: corpus 'files' needs a folder or file of aligned text") and ";" in text
+        assert text.endswith("(-p data FOLDER)")
+
+
 def test_a_folder_without_a_model_is_no_model(tmp_path):
     assert "no config.json" in message(model=str(tmp_path))
 

@@ -165,6 +165,38 @@ def test_the_users_own_files_count_as_dependencies(demo, tmp_path):
     assert [key for key in before if before[key] != after[key]] == ["your data"]
 
 
+def changed_by(item, change):
+    before = runner.dependencies(item)
+    change()
+    after = runner.dependencies(item)
+    return [key for key in after if before[key] != after[key]]
+
+
+def test_a_local_checkpoint_counts_as_a_dependency(demo, tmp_path):
+    model = tmp_path / "model"
+    (model / "checkpoint-5").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"one")
+    item = plan(demo, tmp_path / "out", model=str(model))
+    assert changed_by(item, lambda: (model / "model.safetensors").write_bytes(b"two")) == ["model"]
+    assert changed_by(item, lambda: (model / "config.json").write_text('{"dropout": 0.3}')) == ["model"]
+    assert changed_by(item, lambda: (model / "checkpoint-5" / "x").write_bytes(b"x")) == []
+    assert "model" not in runner.dependencies(plan(demo, tmp_path / "out"))  # one from the hub
+
+
+def test_the_content_of_ntrex_counts_where_it_is_the_corpus(demo, tmp_path, monkeypatch):
+    file = tmp_path / "ntrex128" / "newstest2019-ref.deu.txt"
+    file.parent.mkdir()
+    file.write_text("eins\n")
+    monkeypatch.setenv("LANGSIM_DATA", str(tmp_path))
+    catalogs, ntrex = (runner.plan(["demo"], {"profile": p}, out=str(tmp_path / "out"))[0] for p in ("mini", "open"))
+    assert ntrex.settings.corpus == "ntrex" != catalogs.settings.corpus
+    assert changed_by(ntrex, lambda: file.write_text("zwei\n")) == ["ntrex"]
+    assert changed_by(catalogs, lambda: file.write_text("drei\n")) == []
+    monkeypatch.delenv("LANGSIM_DATA")
+    assert "ntrex" not in runner.dependencies(ntrex)
+
+
 def test_plain_papermill_works_and_ends_with_one_clear_line(demo, tmp_path):
     command = [sys.executable, "-m", "papermill", str(demo.with_suffix(".ipynb")), str(tmp_path / "out.ipynb")]
     command += ["--no-progress-bar", "--log-level", "ERROR", "-y"]

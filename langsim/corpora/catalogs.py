@@ -88,9 +88,15 @@ def _load(versions: str) -> Corpus:
 
 
 def fingerprint() -> str:
-    """Names and versions of everything the harvest reads, fit for a file name."""
+    """Names and versions of everything the harvest reads, the registry among it, fit for a file name."""
     parts = [f"{name}-{version}" for name, version in versions().items()]
-    return "_".join([*parts, f"harvester-{HARVESTER}"])
+    return "_".join([*parts, f"harvester-{HARVESTER}", f"registry-{_registry_digest()}"])
+
+
+def _registry_digest() -> str:
+    """12 hex digits of what the harvest takes from the registry: which languages, and where it looks for them."""
+    rows = [(each.code, each.cldr, each.script, _folders(each.code)) for each in languages.all_languages()]
+    return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:
