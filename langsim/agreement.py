@@ -7,7 +7,7 @@ with replacement. Pairs of a language with itself are never looked at.
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,14 @@ from langsim.errors import UsageError
 
 SAME, OPPOSITE, UNDECIDED = "same direction", "opposite direction", "undecided"
 FEWEST = 4  # languages; below this neither a permutation nor a resample says anything
-_LEVEL = 0.05
+LEVEL = 0.05
+DRAWS = 9999  # permutations, resamples
 _TINY = 1e-12  # equal, but for rounding
+_WIDE = 1.96  # standard errors of a Monte-Carlo number that count as its error
+_AT_ONCE = 1 << 20  # entries of all draws that are worked on together
 
-Statistic = Callable[[np.ndarray, np.ndarray], float]  # the off-diagonal entries of both matrices
+# Off-diagonal entries of both matrices, and how often each counts, (n,) or (draws, n) -> (draws,).
+Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Association:
         p_value: two-sided, over permutations of the languages of one matrix.
         low, high: percentile interval (95%) over resampled languages; NaN below `FEWEST` languages.
         languages: how many were compared. permutations: how many were tried; `exact`: all there are.
+        error: Monte-Carlo error (95%) of the bound that is nearer to zero: how far it moves with the seed.
     """
 
     value: float
@@ -43,15 +48,44 @@ class Association:
     languages: int
     permutations: int
     exact: bool
+    error: float = 0.0
 
     @property
     def verdict(self) -> str:
         """`same direction` (positive), `opposite direction`, or `undecided`: the interval holds zero, or the
-        permutations explain the value."""
-        decided = self.p_value < _LEVEL and (self.low > 0 or self.high < 0)
-        if not decided:
+        permutations explain the value, or either is so close that another seed could say otherwise."""
+        chance = 0.0 if self.exact or not self.permutations else self.p_value * (1 - self.p_value) / self.permutations
+        side = _side(self.low, self.high, self.error)
+        if not (self.p_value + _WIDE * math.sqrt(chance) < LEVEL and side):
             return UNDECIDED
-        return SAME if self.value > 0 else OPPOSITE
+        return SAME if side > 0 else OPPOSITE
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one matrix follows a third than another does: a difference of correlations.
+
+    Attributes:
+        value: NaN where one of the two correlations is not defined.
+        low, high: percentile interval (95%) over languages drawn with replacement, the same ones for both.
+        error: as `Association`.
+    """
+
+    value: float
+    low: float
+    high: float
+    languages: int
+    error: float = 0.0
+
+    @property
+    def side(self) -> int:
+        """1: measurably larger, -1: measurably smaller, 0: not to be told apart."""
+        return _side(self.low, self.high, self.error)
+
+
+def _side(low: float, high: float, error: float) -> int:
+    """The sign of an interval that keeps away from zero by more than its error; 0 of any other."""
+    return int(low > error) - int(high < -error)
 
 
 def oriented(matrix: pd.DataFrame, larger_is_similar: bool) -> pd.DataFrame:
@@ -65,8 +99,8 @@ def association(
     *,
     method: str = "spearman",
     centred: bool = False,
-    permutations: int = 4999,
-    resamples: int = 999,
+    permutations: int = DRAWS,
+    resamples: int = DRAWS,
     seed: int = 0,
 ) -> Association:
     """Correlation of the off-diagonal entries of two matrices on the languages they share.
@@ -91,13 +125,61 @@ def association(
     return _assess(_ranked(x), _ranked(y), _spearman, permutations, resamples, seed, permuted=_pearson)
 
 
+def difference(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    other: pd.DataFrame,
+    *,
+    centred: bool = False,
+    resamples: int = DRAWS,
+    seed: int = 0,
+) -> Difference:
+    """Spearman's correlation of `a` with `other` minus that of `b` with `other`, paired: a resample draws the same
+    languages for both.
+
+    Raises:
+        UsageError: as `association`.
+    """
+    codes = [code for code in a.index if code in set(b.index) & set(other.index)]
+    a, b, other = (table.loc[codes, codes] for table in (a, b, other))
+    x, z = _shared(a, other)
+    y, _ = _shared(b, other)
+    x, y, z = ((_residuals(one) if centred else one) for one in (x, y, z))
+
+    def minus(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
+        ranks = _midranks(v, w)
+        first, second = u
+        return _pearson(_midranks(first, w), ranks, w) - _pearson(_midranks(second, w), ranks, w)
+
+    pair, target = np.stack([off_diagonal(x), off_diagonal(y)]), off_diagonal(z)
+    value = float(minus(pair, target, np.ones((1, len(target))))[0])
+    low = high = math.nan
+    error = 0.0
+    if math.isfinite(value) and len(x) >= FEWEST:
+        low, high, error = _resample(pair, target, len(x), minus, value, resamples, _streams(seed)[1])
+    return Difference(value, low, high, len(x), error)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's step-down p-values: the chance of one or more false alarms among all tests. NaN: not tested, not counted.
+
+    The smallest of m is multiplied by m, the next by m - 1, ..., and none may be smaller than one before it.
+    """
+    given = np.asarray(p_values, dtype=float)
+    adjusted = np.full(given.shape, math.nan)
+    order = np.argsort(given)[: int(np.isfinite(given).sum())]  # NaN sorts last
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(given[order] * factors))
+    return adjusted
+
+
 def contrast(
     matrix: pd.DataFrame,
     groups: Mapping[str, str],
     *,
     centred: bool = True,
-    permutations: int = 4999,
-    resamples: int = 999,
+    permutations: int = DRAWS,
+    resamples: int = DRAWS,
     seed: int = 0,
 ) -> Association:
     """Mean similarity within the groups minus mean similarity between them, in the matrix's unit.
@@ -112,11 +194,12 @@ def contrast(
     """
     x, same = _shared(matrix, same_group(groups))
 
-    def difference(u: np.ndarray, v: np.ndarray) -> float:
-        inside = v > 0
-        return float(u[inside].mean() - u[~inside].mean()) if 0 < inside.sum() < len(inside) else math.nan
+    def apart(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
+        inside, outside = w * (v > 0), w * (v <= 0)
+        with np.errstate(invalid="ignore"):  # no pair of one kind: NaN
+            return (inside * u).sum(-1) / inside.sum(-1) - (outside * u).sum(-1) / outside.sum(-1)
 
-    return _assess(_residuals(x) if centred else x, same, difference, permutations, resamples, seed)
+    return _assess(_residuals(x) if centred else x, same, apart, permutations, resamples, seed)
 
 
 def same_group(groups: Mapping[str, str]) -> pd.DataFrame:
@@ -156,15 +239,23 @@ def _assess(
         permuted: a faster way to the same value, good for permutations.
     """
     size, permuted = len(x), permuted or statistic
-    value = permuted(off_diagonal(x), off_diagonal(y))
+    entries = off_diagonal(y)
+    value = float(permuted(off_diagonal(x)[None], entries, np.ones(len(entries)))[0])
     if not math.isfinite(value):
         return Association(math.nan, math.nan, math.nan, math.nan, size, 0, False)
-    rng = np.random.default_rng(seed)
-    p_value, tried, exact = _permute(x, y, permuted, value, permutations, rng)
+    for_orders, for_draws = _streams(seed)
+    p_value, tried, exact = _permute(x, y, permuted, value, permutations, for_orders)
     low = high = math.nan
+    error = 0.0
     if size >= FEWEST and resamples:
-        low, high = _resample(x, y, statistic, resamples, rng)
-    return Association(float(value), p_value, low, high, size, tried, exact)
+        low, high, error = _resample(off_diagonal(x), entries, size, statistic, value, resamples, for_draws)
+    return Association(value, p_value, low, high, size, tried, exact, error)
+
+
+def _streams(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Random numbers for permutations and for resamples: how many one takes does not move the other."""
+    first, second = np.random.SeedSequence(seed).spawn(2)
+    return np.random.default_rng(first), np.random.default_rng(second)
 
 
 def _permute(
@@ -176,29 +267,53 @@ def _permute(
     """
     size = len(x)
     exact = math.factorial(min(size, 12)) <= permutations
-    orders = itertools.permutations(range(size)) if exact else (rng.permutation(size) for _ in range(permutations))
+    if exact:
+        orders = np.array(list(itertools.permutations(range(size))))
+    else:
+        orders = rng.permuted(np.tile(np.arange(size), (permutations, 1)), axis=1)
     entries, limit = off_diagonal(y), abs(value) - _TINY
     row, column = np.nonzero(~np.eye(size, dtype=bool))
-    found = [statistic(x[order[row], order[column]], entries) for order in map(np.asarray, orders)]
-    as_far = int(np.sum(np.abs(found) >= limit))
-    return (as_far + (not exact)) / (len(found) + (not exact)), len(found), exact
+    once = np.ones(len(entries))
+    found = [statistic(x[some[:, row], some[:, column]], entries, once) for some in _parts(orders, len(entries))]
+    as_far = int(np.sum(np.abs(np.concatenate(found)) >= limit))
+    return (as_far + (not exact)) / (len(orders) + (not exact)), len(orders), exact
 
 
 def _resample(
-    x: np.ndarray, y: np.ndarray, statistic: Statistic, resamples: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Percentile interval over languages drawn with replacement; a language never meets its own copy."""
-    found = []
-    for _ in range(resamples):
-        drawn = rng.integers(len(x), size=len(x))
-        row, column = np.nonzero(drawn[:, None] != drawn[None, :])
-        if len(row):
-            found.append(statistic(x[drawn[row], drawn[column]], y[drawn[row], drawn[column]]))
-    found = np.array(found)[np.isfinite(found)]
+    u: np.ndarray,
+    v: np.ndarray,
+    size: int,
+    statistic: Statistic,
+    value: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[float, float, float]:
+    """Percentile interval over languages drawn with replacement, and the Monte-Carlo error of the bound that is nearer
+    to zero. A language never meets its own copy.
+
+    A language drawn c times counts c times, a pair as often as its two languages meet: the same as copying rows and
+    columns, for all resamples at once.
+    """
+    counts = rng.multinomial(size, np.full(size, 1 / size), size=resamples)
+    row, column = np.nonzero(~np.eye(size, dtype=bool))
+    weights = (some[:, row] * some[:, column].astype(float) for some in _parts(counts, len(row)))
+    found = np.concatenate([statistic(u, v, w[w.any(axis=1)]) for w in weights])
+    found = np.sort(found[np.isfinite(found)])
     if len(found) < resamples / 2:  # hardly ever defined (one family of two, say): no interval
-        return math.nan, math.nan
-    low, high = np.quantile(found, [_LEVEL / 2, 1 - _LEVEL / 2])
-    return float(low), float(high)
+        return math.nan, math.nan, 0.0
+    tail = LEVEL / 2
+    low, high = np.quantile(found, [tail, 1 - tail])
+    # The rank of a bound among so many draws is binomial; the draws that far out tell how far the bound itself moves.
+    further = len(found) * tail - _WIDE * math.sqrt(len(found) * tail * (1 - tail))
+    rank = max(0, math.floor(further))
+    error = low - found[rank] if value > 0 else found[-1 - rank] - high
+    return float(low), float(high), float(error)
+
+
+def _parts(rows: np.ndarray, entries: int) -> Iterator[np.ndarray]:
+    """Rows in blocks whose matrices fit in memory together."""
+    step = max(1, _AT_ONCE // entries)
+    return (rows[i : i + step] for i in range(0, len(rows), step))
 
 
 def off_diagonal(values: np.ndarray) -> np.ndarray:
@@ -233,12 +348,30 @@ def _ranked(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _pearson(u: np.ndarray, v: np.ndarray) -> float:
-    if np.ptp(u) == 0 or np.ptp(v) == 0:
-        return math.nan
-    u, v = u - u.mean(), v - v.mean()
-    return float(u @ v) / math.sqrt(float(u @ u) * float(v @ v))
+def _pearson(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """(draws,) weighted correlation; NaN where one side is constant among the entries that count."""
+    u, v = u - u.mean(), v - v.mean()  # small numbers first: what follows are differences of sums
+    wu, wv, total = w * u, w * v, w.sum(-1)
+    sums = wu.sum(-1), wv.sum(-1)
+    square_u, square_v = _dot(wu, u), _dot(wv, v)
+    spread_u, spread_v = square_u - sums[0] ** 2 / total, square_v - sums[1] ** 2 / total
+    constant = (spread_u <= _TINY * square_u) | (spread_v <= _TINY * square_v)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (_dot(wu, v) - sums[0] * sums[1] / total) / np.sqrt(spread_u * spread_v)
+    return np.where(constant, math.nan, found)
 
 
-def _spearman(u: np.ndarray, v: np.ndarray) -> float:
-    return _pearson(rankdata(u), rankdata(v))
+def _dot(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.einsum("...n,...n->...", u, v)
+
+
+def _midranks(u: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """(draws, n) the ranks of entries u (n,), each counted w (draws, n) times; equal ones share their mean rank."""
+    _, group, sizes = np.unique(u, return_inverse=True, return_counts=True)
+    order = np.argsort(u, kind="stable")
+    together = np.add.reduceat(w[:, order], np.cumsum(sizes) - sizes, axis=1)
+    return (together.cumsum(axis=1) - (together - 1) / 2)[:, group]
+
+
+def _spearman(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> np.ndarray:
+    return _pearson(_midranks(u, w), _midranks(v, w), w)

@@ -2,18 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from langsim import agreement, papers, readings, reference
 from langsim.agreement import Association
 from langsim.centring import centre
+from langsim.errors import UsageError
 from langsim.pipeline import FisherVectors, SimilarityMatrix, load_corpus
+from langsim.profiles import Settings
 from langsim.readings import Prose
 from langsim.similarity import LARGER_IS_SIMILAR
 
 PUBLISHED = "published"
 OURS = "ours"
+FEWEST = 3  # languages: row and column effects of two can't be told apart
+
+
+def refuse_few(settings: Settings) -> None:
+    """To be called before anything expensive.
+
+    Raises:
+        UsageError: fewer than `FEWEST` languages.
+    """
+    if len(settings.languages) < FEWEST:
+        raise UsageError(
+            f"languages: this page centres matrices, which takes at least {FEWEST} languages, not "
+            f"{len(settings.languages)} ({' '.join(settings.languages)}); add one"
+        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +147,14 @@ def with_published(matrix: SimilarityMatrix, table: str = "pf-fig5", source: str
     )
 
 
-def languages_table(vectors: FisherVectors, matrix: SimilarityMatrix) -> pd.DataFrame:
-    """One row a language: what it is, and what its Fisher vector was estimated from."""
+def languages_table(
+    vectors: FisherVectors, matrix: SimilarityMatrix, shuffled: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """One row a language: what it is, and what its Fisher vector was estimated from.
+
+    Args:
+        shuffled: language to nats a token where sources are exchanged within the language, if that was measured.
+    """
     codes = list(vectors.keys)
     summary = pd.DataFrame(vectors.summary()).set_index("language")
     facts = matrix.all.languages
@@ -141,8 +164,11 @@ def languages_table(vectors: FisherVectors, matrix: SimilarityMatrix) -> pd.Data
     table["family"] = pd.Series(reference.families(codes))
     table["script"] = pd.Series(reference.scripts(codes))
     table["pairs"] = summary["pairs"]
+    table["units"] = pd.Series({code: len({p.unit for p in pairs}) for code, pairs in vectors.matched.pairs.items()})
     table["characters"] = pd.Series(lengths).round(1)
     table["nats a token"] = summary["nll"].round(2)
+    if shuffled is not None:
+        table["nats a token, shuffled source"] = pd.Series(dict(shuffled)).round(2)
     table["Fisher mass"] = (facts["mass"] / facts["mass"].mean()).round(2)
     table["mask"] = facts["share"].round(3)
     return table
@@ -183,30 +209,47 @@ def follows(
 
 
 def follows_table(found: Mapping[tuple[str, str, bool], Association]) -> pd.DataFrame:
-    """The same as a table of words: predictors in rows, matrices (raw, centred) in columns."""
+    """The same as a table of words: predictors in rows, matrices (raw, centred) in columns. Holm's p-values, over all
+    tests of the table."""
     table = pd.DataFrame(index=list(dict.fromkeys(name for name, _, _ in found)))
+    chances = adjusted(found)
     for (name, title, centred), one in found.items():
-        text = f"{readings.number(one.value)} ({readings.p(one.p_value)})" if one.permutations else "–"
-        table.loc[name, f"{title}, {'centred' if centred else 'raw'}"] = text
+        text = f"{readings.number(one.value)} ({readings.p(chances[name, title, centred])})"
+        table.loc[name, f"{title}, {'centred' if centred else 'raw'}"] = text if one.permutations else "–"
     return table.fillna("–").rename_axis(columns="similarity and ...")
 
 
+def adjusted(found: Mapping[Any, Association]) -> dict[Any, float]:
+    """Each test's p-value after Holm's correction for all of them; NaN where nothing was tested."""
+    return dict(zip(found, agreement.holm([one.p_value for one in found.values()]).tolist(), strict=True))
+
+
 def rivals(found: Mapping[tuple[str, str, bool], Association]) -> Prose:
-    """Which predictor the centred matrices follow most, and whether that is kinship."""
+    """Which predictors the centred matrices measurably go with. Not which most: the predictors are of different
+    kinds, and no test compares them."""
     lines = []
+    chances = adjusted(found)
     for title in dict.fromkeys(title for _, title, _ in found):
-        centred = {name: one for (name, where, view), one in found.items() if where == title and view}
-        known = {name: one for name, one in centred.items() if one.permutations}
-        if not known:
+        centred = {name: (name, where, view) for name, where, view in found if where == title and view}
+        tested = {name: key for name, key in centred.items() if found[key].permutations}
+        if not tested:
             continue
-        strongest = max(known, key=lambda name: known[name].value)
-        family = known.get("same family")
-        value = readings.number(known[strongest].value)
-        line = f"{title.capitalize()}, centred, goes most with *{strongest}* ({value})"
-        if family and strongest != "same family":
-            line += f"; *same family* has {readings.number(family.value)} ({readings.p(family.p_value)})"
+        related = {name: key for name, key in tested.items() if chances[key] < agreement.LEVEL}
+        told = [
+            f"*{n}* ({readings.number(found[key].value)}, {readings.p(chances[key])})" for n, key in related.items()
+        ]
+        others = [f"*{name}*" for name in tested if name not in related]
+        line = f"{title.capitalize()}, centred, "
+        line += f"is measurably related to {_listed(told)}" if told else "is not measurably related"
+        line += f"{', not' if told else ''} to {_listed(others, 'or')}" if others else ""
         lines.append(f"{line}.")
+    if lines:
+        lines.append("Related means after Holm's correction; how strongly is not compared between predictors.")
     return readings.prose(*lines)
+
+
+def _listed(words: list[str], last: str = "and") -> str:
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def nearest_reading(comparison: Comparison, codes: list[str]) -> Prose:
@@ -236,15 +279,20 @@ def nearest_reading(comparison: Comparison, codes: list[str]) -> Prose:
 
 
 def published_facts(table: str = "pf-fig5") -> pd.DataFrame:
-    """What the printed matrix shows by itself: is similarity higher within families, within scripts?"""
+    """What the printed matrix shows by itself: is similarity higher within families, within scripts? Holm's p-values,
+    over the four tests."""
     printed = papers.matrix(table).astype(float)
     codes = list(printed.index)
-    rows = {}
-    for name, groups in (("family", reference.families(codes)), ("script", reference.scripts(codes))):
-        for centred in (False, True):
-            found = agreement.contrast(printed, groups, centred=centred, resamples=0)
-            rows[f"within one {name}, {'centred' if centred else 'raw'}"] = {
-                "difference of means": readings.number(found.value, 3),
-                "chance": readings.p(found.p_value),
-            }
+    found = {
+        f"within one {name}, {'centred' if centred else 'raw'}": agreement.contrast(
+            printed, groups, centred=centred, resamples=0
+        )
+        for name, groups in (("family", reference.families(codes)), ("script", reference.scripts(codes)))
+        for centred in (False, True)
+    }
+    chances = adjusted(found)
+    rows = {
+        name: {"difference of means": readings.number(one.value, 3), "chance": readings.p(chances[name])}
+        for name, one in found.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -4,21 +4,23 @@ Split halves: every language's text is cut in two, by units that share no near-i
 is estimated from each. In the cross matrix of the halves (row = language in one half, column = language in the other)
 each language should be the most similar to itself; `hits` counts how often it is.
 
-Nulls: the same with a model of random weights, and with no model at all, from which tokens occur how often. A trained
-model that does no better shows the text, not what it has learnt.
+Nulls: the trained model on sources that are another item's, a model of random weights, and no model at all, only which
+tokens occur how often. What a trained model does no better than these need not be anything it has learnt.
 """
 
 import copy
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from tqdm import tqdm
 
 from langsim import matching
-from langsim.agreement import Association, association, oriented, same_group
+from langsim.agreement import Association, Difference, association, difference, holm, oriented, same_group
 from langsim.centring import centre
 from langsim.corpora.base import Pair
 from langsim.pipeline import FisherVectors
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from langsim.models import LoadedModel
 
 VERSION = 1  # raise when what is estimated here changes
-TRAINED, RANDOM, TOKENS = "trained model", "random weights", "token counts"
+TRAINED, SHUFFLED, RANDOM, TOKENS = "trained model", "shuffled source", "random weights", "token counts"
+FIGURE5 = "Figure 5"
 
 
 @dataclass(frozen=True)
@@ -40,38 +43,61 @@ class Check:
     Attributes:
         name: which instrument.
         cross: (L, L) row = language in the first half, column = language in the second; larger = more similar.
+        nats: language to the mean loss of a token, over both halves; empty where there is no model.
     """
 
     name: str
     cross: pd.DataFrame
+    nats: dict[str, float] = field(default_factory=dict)
+
+    def found(self, *, centred: bool) -> np.ndarray:
+        """(L,) whether a language of the first half finds itself as the most similar one of the second."""
+        values = (centre(self.cross, cross=True).residuals if centred else self.cross).to_numpy()
+        return values.argmax(axis=1) == np.arange(len(values))
 
     def hits(self, *, centred: bool) -> int:
-        """How many languages of the first half find themselves as the most similar one of the second."""
-        values = (centre(self.cross, cross=True).residuals if centred else self.cross).to_numpy()
-        return int((values.argmax(axis=1) == np.arange(len(values))).sum())
+        """How many languages find themselves."""
+        return int(self.found(centred=centred).sum())
 
     def follows(self, other: pd.DataFrame) -> Association:
         """Spearman's correlation with another matrix, both centred, the diagonal left out."""
         return association(self.cross, other, centred=True, resamples=0)
 
 
-def halves(pairs: Mapping[str, list[Pair]]) -> tuple[dict[str, list[Pair]], dict[str, list[Pair]]]:
+def halves(pairs: Mapping[str, list[Pair]], seed: int = 0) -> tuple[dict[str, list[Pair]], dict[str, list[Pair]]]:
     """Two disjoint halves of every language's pairs; a unit (cluster of near-identical messages, document) is never
-    divided, and goes to the same half in every language."""
+    divided, and goes to the same half in every language.
+
+    Units come in an order drawn from the seed, whatever order the pairs are in, and each goes to the half that has
+    fewer characters so far: the halves differ by the largest unit at most.
+    """
     sizes: dict[str, int] = {}
     for found in pairs.values():
         for pair in found:
-            sizes[pair.unit] = sizes.get(pair.unit, 0) + 1
+            sizes[pair.unit] = sizes.get(pair.unit, 0) + len(pair.source_text) + len(pair.target_text)
     filled = [0, 0]
     side = {}
-    for unit, size in sorted(sizes.items(), key=lambda item: -item[1]):  # large ones first, to the emptier half
+    for unit in sorted(sizes, key=lambda unit: hashlib.blake2b(f"{seed}:{unit}".encode()).digest()):
         side[unit] = int(filled[1] < filled[0])
-        filled[side[unit]] += size
+        filled[side[unit]] += sizes[unit]
     return tuple({c: [p for p in found if side[p.unit] == i] for c, found in pairs.items()} for i in (0, 1))
 
 
+def shuffled(pairs: Mapping[str, list[Pair]], seed: int = 0) -> dict[str, list[Pair]]:
+    """Every language's pairs with each source replaced by another pair's, the targets as they were: sources and
+    targets are the same text, but none translates the other. Where languages have the same items they are exchanged
+    alike."""
+    found = {}
+    for code, given in pairs.items():
+        order = np.random.default_rng(seed).permutation(len(given))
+        other = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))  # one ring: nothing stays in place
+        found[code] = [replace(pair, source_text=given[other[i]].source_text) for i, pair in enumerate(given)]
+    return found
+
+
 def checks(vectors: FisherVectors) -> list[Check]:
-    """The trained model, the same model with random weights, and token counts, on the same two halves.
+    """The trained model, the same on shuffled sources, the same model with random weights, and token counts, on the
+    same two halves.
 
     Vectors are kept in the store, so an interrupted call continues.
     """
@@ -79,10 +105,15 @@ def checks(vectors: FisherVectors) -> list[Check]:
 
     settings = vectors.settings
     loaded = models.load(settings.model, device=settings.device)
-    parts = halves(vectors.matched.pairs)
+    parts = halves(vectors.matched.pairs, settings.seed)
+    mixed = [shuffled(part, settings.seed) for part in parts]
     found = []
-    for name, model in ((TRAINED, loaded), (RANDOM, randomised(loaded, settings.seed))):
-        rows, columns = (_vectors(model, part, vectors, name) for part in parts)
+    for name, model, texts in (
+        (TRAINED, loaded, parts),
+        (SHUFFLED, loaded, mixed),
+        (RANDOM, randomised(loaded, settings.seed), parts),
+    ):
+        rows, columns = (_vectors(model, text, vectors, name) for text in texts)
         compared = similarities(
             rows,
             columns,
@@ -92,8 +123,15 @@ def checks(vectors: FisherVectors) -> list[Check]:
             keep=vectors.keep,
             recipe=settings.recipe,
         )
-        found.append(Check(name, oriented(compared.raw[settings.measure], LARGER_IS_SIMILAR[settings.measure])))
+        cross = oriented(compared.raw[settings.measure], LARGER_IS_SIMILAR[settings.measure])
+        found.append(Check(name, cross, {code: _nats(rows[code], columns[code]) for code in rows}))
     return [*found, Check(TOKENS, token_affinity(loaded, *parts, settings.target_language))]
+
+
+def _nats(*vectors: StoredVector) -> float:
+    """The mean loss of a token over the texts of some vectors."""
+    told = [vector.metadata for vector in vectors]
+    return float(np.average([one["nll"] for one in told], weights=[one["n_tokens"] for one in told]))
 
 
 def randomised(loaded: "LoadedModel", seed: int) -> "LoadedModel":
@@ -142,7 +180,9 @@ def _vectors(
 
     settings = vectors.settings
     selection = next(iter(vectors.open().values())).metadata["selection"]
-    store = FisherStore(vectors.folder.parent / f"{vectors.folder.name}-check{VERSION}-{name.replace(' ', '-')}")
+    # By model: keys are by text, so shuffled sources stand beside the others.
+    model = RANDOM if name == RANDOM else TRAINED
+    store = FisherStore(vectors.folder.parent / f"{vectors.folder.name}-check{VERSION}-{model.replace(' ', '-')}")
     keys = {code: f"{code}-{matching.digest(found)[:16]}" for code, found in pairs.items()}
     todo = [code for code in pairs if not store.has(keys[code], keys[code])]
     before = torch.get_num_threads()
@@ -166,7 +206,14 @@ def _vectors(
 
 
 def table(found: list[Check], families: Mapping[str, str], published: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row an instrument: languages that find themselves, and what its centred similarities follow."""
+    """One row an instrument: languages that find themselves, and what its centred similarities follow. Holm's
+    p-values, over all tests of the table."""
+    tests = {
+        (check.name, title): check.follows(other)
+        for check in found
+        for title, other in _others(families, published).items()
+    }
+    chances = dict(zip(tests, holm([one.p_value for one in tests.values()]).tolist(), strict=True))
     rows = {}
     for check in found:
         total = len(check.cross)
@@ -174,43 +221,99 @@ def table(found: list[Check], families: Mapping[str, str], published: pd.DataFra
             "finds itself, raw": f"{check.hits(centred=False)} of {total}",
             "finds itself, centred": f"{check.hits(centred=True)} of {total}",
         }
-        for title, one in _followed(check, families, published).items():
-            rows[check.name][f"follows {title}"] = (
-                f"{number(one.value)} ({p(one.p_value)})" if one.permutations else "–"
-            )
+    for (name, title), one in tests.items():
+        text = f"{number(one.value)} ({p(chances[name, title])})" if one.permutations else "–"
+        rows[name][f"follows {title}"] = text
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="instrument")
 
 
 def reading(found: list[Check], families: Mapping[str, str], published: pd.DataFrame | None = None) -> Prose:
-    """Whether the trained model tells languages apart, and whether it does better than what knows no language."""
-    scores = {}
-    for check in found:
-        followed = {f"following {t}": one.value for t, one in _followed(check, families, published).items()}
-        scores[check.name] = {"finding a language again": check.hits(centred=True), **followed}
-    trained = next(check for check in found if check.name == TRAINED)
+    """Whether the trained model tells languages apart, and whether it does measurably better than the nulls."""
+    trained, nulls = _apart(found)
     lines = [
         f"Of {len(trained.cross)} languages the {TRAINED} finds {trained.hits(centred=False)} again in the other half "
-        f"of the text by raw similarity and {trained.hits(centred=True)} by centred; by chance it would be one."
+        f"of the text by raw similarity and {trained.hits(centred=True)} by centred; by chance it would be one. "
+        "(This is one split of the text, not several.)",
+        _found_again(trained, nulls),
     ]
-    beaten = False
-    for task, own in scores[TRAINED].items():
-        if np.isnan(own):
-            continue
-        nulls = [name for name in scores if name != TRAINED]
-        as_good = [name for name in nulls if scores[name][task] >= own]
-        beaten = beaten or bool(as_good)
-        lines.append(
-            f"In {task}, **{' and '.join(as_good)}** do as well."
-            if as_good
-            else f"In {task}, neither {' nor '.join(nulls)} do as well."
-        )
-    if beaten:
-        lines.append(
-            "Where something that knows no language does as well, the similarities show the text, not a model."
-        )
+    level: dict[str, list[str]] = {}
+    for title, other in _others(families, published).items():
+        apart = margins(found, other)
+        lines.append(_told(apart, title))
+        level[title] = [name for name, one in apart.items() if one.side <= 0]
+    lines += [f"In following {title}, {_no_worse(names)}" for title, names in level.items() if names]
     return prose(*lines)
 
 
-def _followed(check: Check, families: Mapping[str, str], published: pd.DataFrame | None) -> dict[str, Association]:
-    found = {"family": check.follows(same_group(families))}
-    return found if published is None else {**found, "Figure 5": check.follows(published)}
+def beside(found: list[Check], published: pd.DataFrame | None) -> str:
+    """What belongs beside a verdict on Figure 5: whether the nulls follow it measurably worse. Empty without one."""
+    if published is None:
+        return ""
+    apart = margins(found, published)
+    told = _told(apart, FIGURE5)
+    if not told:
+        return ""
+    level = [name for name, one in apart.items() if one.side <= 0]
+    if not level:
+        return f"{told} So every null does measurably worse."
+    return f"{told} Here {_no_worse(level)}"
+
+
+def _no_worse(nulls: list[str]) -> str:
+    """What follows where some nulls are not measurably worse, as the end of a sentence."""
+    listed = " and ".join([", ".join(nulls[:-1]), nulls[-1]] if len(nulls) > 1 else nulls)
+    listed += f" {'is' if nulls == [SHUFFLED] else 'are'} not measurably worse"
+    if nulls == [SHUFFLED]:
+        return f"{listed}: what agreement there is need not come from translating these sources."
+    return f"{listed}: what agreement there is may be in the text, and need not be anything that the model has learnt."
+
+
+def margins(found: list[Check], other: pd.DataFrame) -> dict[str, Difference]:
+    """Null to how much better the trained model's centred similarities follow another matrix than the null's do;
+    without those for which a correlation is not defined."""
+    trained, nulls = _apart(found)
+    apart = {check.name: difference(trained.cross, check.cross, other, centred=True) for check in nulls}
+    return {name: one for name, one in apart.items() if np.isfinite(one.value)}
+
+
+def _told(apart: Mapping[str, Difference], title: str) -> str:
+    """The sentence on `margins`."""
+    if not apart:
+        return ""
+    words = {1: "better", -1: "worse", 0: "not measurably better"}
+    told = []
+    for name, one in apart.items():
+        interval = (
+            f"{number(one.low)} to {number(one.high)}" if np.isfinite(one.low) else "no interval: too few languages"
+        )
+        told.append(f"**{words[one.side]}** than {name} ({number(one.value)}, {interval})")
+    return (
+        f"At following {title} (on the halves of the text, centred) the {TRAINED} does {'; '.join(told)}. In brackets: "
+        "its Spearman correlation minus the null's, each with its own 95% interval over languages (not adjusted)."
+    )
+
+
+def _found_again(trained: Check, nulls: list[Check]) -> str:
+    """The sentence on how many languages the nulls find again; a sign test on those that only one of the two finds."""
+    own = trained.found(centred=True)
+    chances = []
+    for check in nulls:
+        theirs = check.found(centred=True)
+        only = int((own & ~theirs).sum()), int((theirs & ~own).sum())
+        chances.append(float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0)
+    told = [
+        f"{check.name} {check.hits(centred=True)} ({p(chance)})"
+        for check, chance in zip(nulls, holm(chances).tolist(), strict=True)
+    ]
+    return f"The nulls find again, centred: {', '.join(told)}; p-values of sign tests against the {TRAINED}, Holm's."
+
+
+def _apart(found: list[Check]) -> tuple[Check, list[Check]]:
+    """The trained model, and the nulls."""
+    return next(c for c in found if c.name == TRAINED), [c for c in found if c.name != TRAINED]
+
+
+def _others(families: Mapping[str, str], published: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+    """What is followed, or not."""
+    family = {"family": same_group(families)}
+    return family if published is None else {**family, FIGURE5: published}

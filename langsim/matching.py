@@ -77,14 +77,14 @@ def match(
         )
     shared = set(own[poorest]).intersection(*map(set, own.values()))
     warnings = []
+    most = min(available[poorest], max_items) if max_items else available[poorest]
     if matching == "intersection" and len(shared) < SMALL:
         matching = "sizes"
         warnings.append(
             f"Only {len(shared)} items are there in all {len(own)} languages (at least {SMALL} are wanted), so each "
-            f"language is measured on {available[poorest]} items of its own: contents differ between languages."
+            f"language is measured on {most} items of its own: contents differ between languages."
         )
-    size = len(shared) if matching == "intersection" else available[poorest]
-    size = min(size, max_items) if max_items else size
+    size = min(len(shared), most) if matching == "intersection" else most
     chosen = {}
     for code, found in own.items():
         usable = [item for item in found if item in shared] if matching == "intersection" else found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langsim import profiles
-from langsim.agreement import SAME, UNDECIDED, Association
+from langsim.agreement import OPPOSITE, SAME, UNDECIDED, Association
 from langsim.paths import ROOT
 from langsim.profiles import Settings
 
@@ -99,23 +99,22 @@ def agreement(raw: Association, centred: Association, other: str) -> Prose:
         f"Against {other}, on the {pairs} ordered pairs of {raw.languages} languages, Spearman's correlation is "
         f"{measured(raw)} raw: **{raw.verdict}**.",
         f"Centred it is {measured(centred)}: **{centred.verdict}**.",
-        _together(raw, centred),
+        _together(raw.verdict, centred.verdict, other),
     )
 
 
-def _together(raw: Association, centred: Association) -> str:
-    if UNDECIDED not in (raw.verdict, centred.verdict) and raw.verdict == centred.verdict:
-        return "Both views say the same."
-    if raw.verdict == centred.verdict == UNDECIDED:
-        return "So these numbers neither confirm nor contradict the published ones."
-    if raw.verdict == UNDECIDED:
-        return (
-            "What agreement there is lies in the affinity of pairs, not in which languages are similar to all others."
-        )
-    if centred.verdict == UNDECIDED:
-        return (
-            "What agreement there is comes from which languages are similar to all others; about pairs it says nothing."
-        )
+def _together(raw: str, centred: str, other: str) -> str:
+    """What two verdicts say together, and no more than that: nothing tests one correlation against the other."""
+    if raw == centred:
+        return {
+            SAME: f"Both views agree with {other}.",
+            OPPOSITE: f"Both views run against {other}: what is similar there is dissimilar here.",
+            UNDECIDED: f"So these numbers neither confirm nor contradict {other}.",
+        }[raw]
+    if raw == UNDECIDED:
+        return "Only the centred view is decided; the two were not tested against each other."
+    if centred == UNDECIDED:
+        return "Only the raw view is decided; the two were not tested against each other."
     return "The two views contradict each other: rows and columns as wholes do not order as pairs do."
 
 

@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from skbio import DistanceMatrix
 from skbio.stats.distance import mantel
+from statsmodels.stats.multitest import multipletests
 
 from langsim import agreement
-from langsim.agreement import OPPOSITE, SAME, UNDECIDED, association, contrast
+from langsim.agreement import (
+    OPPOSITE,
+    SAME,
+    UNDECIDED,
+    Association,
+    Difference,
+    association,
+    contrast,
+    difference,
+    holm,
+)
 from langsim.errors import UsageError
 
 CODES = list("abcdefghijklmnopq")
@@ -162,6 +173,104 @@ def test_same_seed_same_numbers():
     a, b = random_table(9, 1), random_table(9, 2)
     assert association(a, b, seed=5, resamples=30) == association(a, b, seed=5, resamples=30)
     assert association(a, b, seed=5, resamples=30) != association(a, b, seed=6, resamples=30)
+
+
+def slow_draws(statistic, size, draws, seed):
+    """Resamples by copying rows and columns, one at a time."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        drawn = rng.integers(size, size=size)
+        row, column = np.nonzero(drawn[:, None] != drawn[None, :])
+        found.append(statistic(drawn[row], drawn[column]))
+    return found
+
+
+def test_interval_agrees_with_copying_rows_and_columns():
+    a, b = random_table(9, 1), random_table(9, 2)
+    b += 0.6 * a
+    a.iloc[3, 1] = a.iloc[2, 5] = a.iloc[0, 4]  # ties
+    x, y = a.to_numpy(), b.to_numpy()
+    slow = slow_draws(lambda r, c: spearmanr(x[r, c], y[r, c]).statistic, 9, 3000, 0)
+    found = association(a, b, permutations=10)
+    assert (found.low, found.high) == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=0.03)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.integers(0, 3), min_size=6, max_size=6).filter(lambda c: sum(v > 0 for v in c) > 2), st.integers(0, 9)
+)
+def test_a_language_that_counts_twice_is_one_that_is_there_twice(counts, seed):
+    a, b = random_table(6, seed).round(1).to_numpy(), random_table(6, seed + 10).to_numpy()
+    drawn = np.repeat(np.arange(6), counts)
+    row, column = np.nonzero(drawn[:, None] != drawn[None, :])
+    slow = spearmanr(a[drawn[row], drawn[column]], b[drawn[row], drawn[column]]).statistic
+    weights = agreement.off_diagonal(np.outer(counts, counts).astype(float))[None]
+    fast = agreement._spearman(agreement.off_diagonal(a), agreement.off_diagonal(b), weights)
+    assert fast[0] == pytest.approx(slow, abs=1e-9, nan_ok=True)
+
+
+def test_permutations_and_resamples_do_not_disturb_each_other():
+    a, b = random_table(9, 1), random_table(9, 2)
+    some, more = (association(a, b, permutations=200, resamples=n) for n in (100, 300))
+    assert some.p_value == more.p_value and some.low != more.low
+    few, many = (association(a, b, permutations=n, resamples=100) for n in (200, 400))
+    assert (few.low, few.high) == (many.low, many.high) and few.p_value != many.p_value
+
+
+def test_the_error_of_a_bound_is_how_far_it_moves_with_the_seed():
+    a = random_table(9, 1)
+    b = random_table(9, 2) + 0.5 * a
+    found = [association(a, b, permutations=10, resamples=999, seed=seed) for seed in range(40)]
+    moves, told = 1.96 * np.std([one.low for one in found]), np.mean([one.error for one in found])
+    assert 0.5 * told < moves < 1.6 * told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p_value", "error", "verdict"),
+    [
+        (0.02, 0.4, 0.001, 0.01, SAME),
+        (0.02, 0.4, 0.001, 0.03, UNDECIDED),  # another seed could put the bound below zero
+        (-0.4, -0.02, 0.001, 0.01, OPPOSITE),
+        (-0.4, -0.02, 0.001, 0.03, UNDECIDED),
+        (0.02, 0.4, 0.0499, 0.01, UNDECIDED),  # another seed could put p above 0.05
+        (math.nan, math.nan, 0.001, 0.0, UNDECIDED),
+    ],
+)
+def test_what_another_seed_could_turn_round_is_undecided(low, high, p_value, error, verdict):
+    assert Association((low + high) / 2, p_value, low, high, 17, 9999, False, error).verdict == verdict
+
+
+def test_difference_is_paired_and_agrees_with_copying():
+    z = random_table(9, 1)
+    a, b = z + 0.3 * random_table(9, 2), z + 2 * random_table(9, 3)
+    found = difference(a, b, z)
+    x, y, w = (one.to_numpy() for one in (a, b, z))
+    assert found.value == pytest.approx(spearmanr(off(x), off(w)).statistic - spearmanr(off(y), off(w)).statistic)
+    slow = slow_draws(
+        lambda r, c: spearmanr(x[r, c], w[r, c]).statistic - spearmanr(y[r, c], w[r, c]).statistic, 9, 2000, 1
+    )
+    assert (found.low, found.high) == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=0.05)
+    assert found.side == 1 and difference(b, a, z).side == -1
+    same = difference(a, a, z)
+    assert (same.value, same.low, same.high, same.side) == (0, 0, 0, 0)
+
+
+def test_difference_close_to_zero_or_without_an_interval_has_no_side():
+    assert Difference(0.1, 0.01, 0.2, 17, 0.02).side == 0 and Difference(0.1, 0.01, 0.2, 17, 0.005).side == 1
+    few = difference(random_table(3, 1), random_table(3, 2), random_table(3, 3))
+    assert math.isnan(few.low) and few.side == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 16])
+def test_holm_is_that_of_statsmodels(size):
+    for scale in (0.02, 0.2, 1):
+        p_values = scale * np.random.default_rng(size).random(size).round(1)  # some are equal
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+def test_holm_does_not_count_what_was_not_tested():
+    assert holm([0.01, math.nan, 0.02]) == pytest.approx([0.02, math.nan, 0.02], nan_ok=True)
 
 
 def test_three_languages_have_no_interval():

@@ -44,6 +44,12 @@ def test_a_small_intersection_falls_back_to_sizes_and_says_so():
     assert match(made, CODES, matching="sizes").warnings == []
 
 
+@pytest.mark.parametrize(("most", "measured"), [(0, 200), (40, 40), (900, 200)])
+def test_the_warning_says_how_many_items_are_measured(most, measured):
+    found = match(corpus({"fa": range(200), "hi": range(150, 350), "de": range(400)}), CODES, max_items=most)
+    assert found.size == measured and f"measured on {measured} items" in found.warnings[0]
+
+
 def test_domains_and_limits():
     made = corpus({code: range(400) for code in CODES})
     names = match(made, CODES, domain="names")

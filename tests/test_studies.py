@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langsim import comparison, family_study, instrument, papers, pipeline, profiles, readings, tree_study
+from langsim import agreement, comparison, family_study, instrument, papers, pipeline, profiles, readings, tree_study
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED, Association
 from langsim.corpora.base import Pair
+from langsim.errors import UsageError
 from langsim.families import select
 from langsim.similarity import similarities
 
@@ -90,13 +91,46 @@ def test_published_facts_are_those_of_the_figure():
 
 
 def test_follows_table_has_a_cell_for_every_pair(ted):
-    from langsim import agreement, reference
+    from langsim import reference
 
     same = {"same family": agreement.same_group(reference.families(TED))}
     found = comparison.follows({"ours": ted.matrix, "published": None}, same)
     assert list(comparison.follows_table(found).columns) == ["ours, raw", "ours, centred"]
     assert found["same family", "ours", True].value > 0.5  # relatives share a part
-    assert "same family" in comparison.rivals(found).text
+    assert "*same family*" in comparison.rivals(found).text
+
+
+def test_p_values_of_a_table_are_adjusted_for_all_its_tests():
+    tests = {
+        ("same family", "ours", True): found(0.5, p=0.01),
+        ("same script", "ours", True): found(0.3, p=0.03),
+        ("alike in length", "ours", True): found(0.9, p=0.2),
+        ("same family", "ours", False): found(0.2, p=0.5),
+    }
+    table = comparison.follows_table(tests)
+    assert table.loc["same family", "ours, centred"] == "0.50 (p = 0.04)"
+    assert table.loc["same script", "ours, centred"] == "0.30 (p = 0.09)"
+    text = comparison.rivals(tests).text
+    assert "is measurably related to *same family* (0.50, p = 0.04), not to *same script* or *alike in length*" in text
+    assert "most" not in text
+    none = comparison.rivals({key: found(0.9, p=0.2) for key in tests}).text
+    assert "is not measurably related to *same family*, *same script* or *alike in length*" in none
+
+
+def test_two_languages_are_refused_before_anything_is_estimated():
+    with pytest.raises(UsageError, match=r"at least 3 languages, not 2 \(fa hi\); add one"):
+        comparison.refuse_few(profiles.resolve("mini", languages=["fa", "hi"]))
+    comparison.refuse_few(profiles.resolve("mini", languages=["fa", "hi", "bn"]))
+
+
+def test_languages_table_shows_distinct_units_and_the_loss_on_shuffled_sources(ted):
+    pairs = {code: pairs_of(["u0", "u0", "u1"]) for code in TED}
+    summary = [{"language": code, "pairs": 3, "nll": 3.0} for code in TED]
+    vectors = SimpleNamespace(keys=dict.fromkeys(TED), matched=SimpleNamespace(pairs=pairs), summary=lambda: summary)
+    table = comparison.languages_table(vectors, ted, {code: 4.257 for code in TED})
+    assert (table["pairs"] == 3).all() and (table["units"] == 2).all()
+    assert (table["nats a token, shuffled source"] == 4.26).all()
+    assert "nats a token, shuffled source" not in comparison.languages_table(vectors, ted)
 
 
 def test_nearest_relatives_are_counted(ted):
@@ -142,25 +176,62 @@ def test_printed_families_need_all_their_members():
 
 def test_other_targets_have_nothing_printed(romance):
     rows = family_study.rows(romance)
-    assert "nothing to compare with" in family_study.reading(rows, ROMANCE).text
+    assert "nothing to compare with" in family_study.reading(rows).text
     assert family_study.tidy(rows, ROMANCE)["jaccard"].isna().all()
 
 
+def members(row, families):
+    """The row with other families, for the targets and the other languages alike."""
+    everyone = {code: replace(row.everyone[code], members=tuple(m)) for code, m in families.items()}
+    return replace(row, families={t: everyone[t] for t in row.families}, everyone=everyone)
+
+
 def test_agreement_with_print_has_chance_beside_it(ted):
-    rows = {row.name: row for row in family_study.rows(ted)}
-    overlap = rows["Overlap"]
-    same = replace(overlap, families={t: replace(overlap.families[t], members=m) for t, m in overlap.printed.items()})
-    agreed = family_study.agreement_with_print(same, TED)
+    overlap = next(row for row in family_study.rows(ted) if row.name == "Overlap")
+    rest = {code: overlap.everyone[code].members for code in TED}
+    same = members(overlap, {**rest, **overlap.printed})
+    agreed = family_study.agreements_with_print([same])["Overlap"]
     assert agreed.mean == 1 and agreed.exact == 5 and agreed.p_value < 0.001 and agreed.verdict == SAME
     none = {t: tuple(c for c in TED if c not in (t, *m))[:2] for t, m in overlap.printed.items()}
-    other = replace(overlap, families={t: replace(overlap.families[t], members=m) for t, m in none.items()})
-    agreed = family_study.agreement_with_print(other, TED)
+    agreed = family_study.agreements_with_print([members(overlap, {**rest, **none})])["Overlap"]
     assert agreed.mean == 0 and agreed.p_value == 1 and agreed.verdict == UNDECIDED
-    frame = family_study.tidy([overlap], TED)
-    assert agreed.chance == pytest.approx(
-        np.mean([family_study.chance_jaccard(16, 2, len(m)) for m in overlap.printed.values()]), abs=0.01
-    )
-    assert (frame["chance"] < 0.5).all()
+    assert (family_study.tidy([overlap], TED)["chance"] < 0.5).all()
+
+
+def test_the_null_of_families_is_a_permutation_of_the_whole_matrix(ted):
+    """The slow way: permute the matrix, run A.2 on it again for every target."""
+    overlap = next(row for row in family_study.rows(ted) if row.name == "Overlap")
+    targets = list(overlap.printed)
+    orders = np.array([np.random.default_rng(seed).permutation(17) for seed in range(20)])
+    slow = []
+    for order in orders:
+        moved = pd.DataFrame(ted.matrix.to_numpy()[np.ix_(order, order)], TED, TED)
+        picked = {t: set(select(moved.loc[t], True, target=t).members) for t in targets}
+        both = [len(picked[t] & set(m)) / len(picked[t] | set(m)) for t, m in overlap.printed.items()]
+        slow.append(np.mean(both))
+    ours = family_study._indicators({c: f.members for c, f in overlap.everyone.items()}, TED, TED)
+    printed = family_study._indicators(overlap.printed, targets, TED)
+    fast = family_study.permuted_jaccard(ours, printed, [TED.index(t) for t in targets], orders)
+    assert fast == pytest.approx(slow) and np.ptp(slow) > 0
+
+
+def test_dependent_families_are_no_independent_evidence(ted):
+    """Languages that all pick the same ones hit or miss together: one lucky permutation in a few, not in millions."""
+    overlap = next(row for row in family_study.rows(ted) if row.name == "Overlap")
+    hub = members(overlap, {code: ["tr", "de"] if code != "tr" else ["de"] for code in TED})
+    printed = replace(hub, printed={t: ("tr", "de") for t in overlap.printed})
+    agreed = family_study.agreements_with_print([printed])["Overlap"]
+    assert agreed.mean == 1 and agreed.p_value > 1 / (17 * 16)
+
+
+def test_families_are_tested_for_all_measures_together(ted):
+    rows = family_study.rows(ted)
+    agreed = family_study.agreements_with_print(rows)
+    assert list(agreed) == ["KL", "MSE", "Overlap"]
+    smallest = min(agreed.values(), key=lambda one: one.p_value)
+    assert smallest.adjusted == pytest.approx(min(1, 3 * smallest.p_value))
+    assert replace(smallest, p_value=0.02, adjusted=0.06).verdict == UNDECIDED
+    assert readings.p(smallest.adjusted) in family_study.reading(rows).text
 
 
 def test_kin_table_counts_relatives(ted):
@@ -205,6 +276,52 @@ def test_halves_are_disjoint_even_and_the_same_units_everywhere():
         assert abs(len(first[code]) - len(second[code])) <= 0.2 * len(whole)
 
 
+def characters(part):
+    return sum(len(pair.source_text) + len(pair.target_text) for found in part.values() for pair in found)
+
+
+def test_halves_have_as_many_characters_and_come_from_the_seed_alone():
+    sizes = np.random.default_rng(0).integers(1, 200, 80)
+    pairs = [Pair(str(i), "s" * size, "t" * size, "text", f"u{i}") for i, size in enumerate(sizes)]
+    one, turned = instrument.halves({"aa": pairs}), instrument.halves({"aa": pairs[::-1]})
+    assert abs(characters(one[0]) - characters(one[1])) <= 2 * sizes.max()
+    assert {p.id for p in one[0]["aa"]} == {p.id for p in turned[0]["aa"]}, "the order of the pairs must not matter"
+    assert {p.id for p in one[0]["aa"]} != {p.id for p in instrument.halves({"aa": pairs}, seed=1)[0]["aa"]}
+
+
+def test_shuffled_sources_are_the_same_text_and_nobody_keeps_its_own():
+    pairs = {"aa": pairs_of([f"u{i}" for i in range(30)]), "bb": pairs_of([f"u{i}" for i in range(30)])}
+    mixed = instrument.shuffled(pairs)
+    for code, whole in pairs.items():
+        assert sorted(p.source_text for p in mixed[code]) == sorted(p.source_text for p in whole)
+        assert [p.target_text for p in mixed[code]] == [p.target_text for p in whole]
+        assert all(a.source_text != b.source_text for a, b in zip(mixed[code], whole, strict=True))
+    assert [p.source_text for p in mixed["aa"]] == [p.source_text for p in mixed["bb"]]
+    assert mixed == instrument.shuffled(pairs) != instrument.shuffled(pairs, seed=1)
+
+
+def test_checks_of_a_real_model_have_all_nulls_and_are_kept(tmp_path, monkeypatch):
+    from tiny import save_names, save_tiny_m2m
+
+    monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path / "cache"))
+    names = tmp_path / "names.tsv"
+    save_names(names)
+    model = save_tiny_m2m(tmp_path / "tiny", names.read_text(encoding="utf-8").splitlines())
+    settings = profiles.resolve(
+        "mini", model=str(model), corpus="files", data=str(names), languages=["fa", "hi", "de", "sv"], max_items=30
+    )
+    vectors = pipeline.fisher_vectors(settings)
+    checks = {check.name: check for check in instrument.checks(vectors)}
+    assert list(checks) == [instrument.TRAINED, instrument.SHUFFLED, instrument.RANDOM, instrument.TOKENS]
+    trained, mixed = checks[instrument.TRAINED], checks[instrument.SHUFFLED]
+    assert list(mixed.nats) == settings.languages and mixed.nats != trained.nats and not checks[instrument.TOKENS].nats
+    assert not trained.cross.equals(mixed.cross)
+    whole = {row["language"]: row["nll"] for row in vectors.summary()}
+    assert trained.nats == pytest.approx(whole, rel=0.02)  # the halves are the whole text
+    monkeypatch.setattr("langsim.fisher.estimate", None)  # a second call estimates nothing
+    assert instrument.checks(vectors)[1].cross.equals(mixed.cross)
+
+
 def test_hits_count_languages_that_find_themselves():
     cross = pd.DataFrame([[0.9, 0.5, 0.5], [0.6, 0.7, 0.8], [0.9, 0.6, 0.95]], list("abc"), list("abc"))
     assert instrument.Check("x", cross).hits(centred=False) == 2
@@ -213,20 +330,78 @@ def test_hits_count_languages_that_find_themselves():
     assert instrument.Check("x", shifted).hits(centred=True) == instrument.Check("x", cross).hits(centred=True)
 
 
-@pytest.mark.parametrize("null_wins", [True, False])
-def test_reading_of_the_instrument_names_the_nulls_that_do_as_well(null_wins):
+NAMES = (instrument.TRAINED, instrument.SHUFFLED, instrument.RANDOM, instrument.TOKENS)
+
+
+def instruments(signals, noise=0.3):
+    """Checks whose matrices follow Figure 5's as much as they are told to, and find every language again."""
+    printed = papers.matrix("pf-fig5").astype(float)
     rng = np.random.default_rng(0)
-    noise = pd.DataFrame(rng.random((6, 6)), TED[:6], TED[:6])
-    sure = noise + 2 * np.eye(6)
-    names = (instrument.TRAINED, instrument.RANDOM, instrument.TOKENS)
-    crosses = (noise, sure, sure) if null_wins else (sure, noise, noise)
-    checks = [instrument.Check(name, cross) for name, cross in zip(names, crosses, strict=True)]
-    families = dict(zip(TED[:6], "xxyyzz", strict=True))
-    text = instrument.reading(checks, families).text
-    nulls = "**random weights and token counts** do as well" if null_wins else "neither random weights nor token counts"
-    assert f"In finding a language again, {nulls}" in text
-    table = instrument.table(checks, families, papers.matrix("pf-fig5").astype(float))
-    assert list(table.index) == list(names) and "follows Figure 5" in table
+    return [
+        instrument.Check(name, signal * printed + noise * rng.random((17, 17)) + 2 * np.eye(17))
+        for name, signal in zip(NAMES, signals, strict=True)
+    ], printed
+
+
+FAMILIES = dict(zip(TED, "aaaaaabbbccddeefg", strict=True))
+
+
+def test_a_null_that_is_measurably_worse_is_said_to_be():
+    checks, printed = instruments((3, 0, 0, 0))
+    text = instrument.beside(checks, printed)
+    assert text.count("**better** than") == 3 and "every null does measurably worse" in text
+    assert "In following Figure 5," not in instrument.reading(checks, FAMILIES, printed).text
+
+
+def test_a_null_that_does_a_little_worse_is_not_measurably_worse():
+    checks, printed = instruments((3, 0, 2.9, 0))
+    apart = instrument.margins(checks, printed)
+    assert apart[instrument.RANDOM].low < 0 < apart[instrument.RANDOM].high and apart[instrument.TOKENS].side == 1
+    text = instrument.beside(checks, printed)
+    assert "**not measurably better** than random weights" in text and "**better** than token counts" in text
+    assert "Here random weights are not measurably worse" in text and "may be in the text" in text
+    assert (
+        "In following Figure 5, random weights are not measurably worse: what"
+        in instrument.reading(checks, FAMILIES, printed).text
+    )
+
+
+def test_a_null_that_does_better_and_one_that_only_lacks_the_source():
+    checks, printed = instruments((0, 3, 0, 0))
+    text = instrument.beside(checks, printed)
+    assert "**worse** than shuffled source" in text
+    assert "Here shuffled source, random weights and token counts are not measurably worse" in text
+    checks, printed = instruments((3, 3, 0, 0))
+    text = instrument.beside(checks, printed)
+    assert "Here shuffled source is not measurably worse" in text and "need not come from translating" in text
+
+
+def test_finding_itself_alone_does_not_make_the_text_suspect():
+    """Every instrument finds every language again; that is a ceiling, and no evidence against the model."""
+    checks, printed = instruments((3, 0, 0, 0))
+    for check in checks:
+        assert check.hits(centred=True) == 17
+    families = dict.fromkeys(TED, "one")  # nothing to follow
+    text = instrument.reading(checks, families, printed).text
+    assert "random weights 17 (p = 1.00)" in text and "one split" in text
+    assert "not measurably worse" not in text
+
+
+def test_nothing_published_nothing_to_say_beside_it():
+    checks, _ = instruments((3, 0, 0, 0))
+    assert instrument.beside(checks, None) == ""
+
+
+def test_table_of_the_instrument_is_adjusted_for_all_its_tests():
+    checks, printed = instruments((3, 0, 0, 0))
+    table = instrument.table(checks, FAMILIES, printed)
+    assert list(table.index) == list(NAMES) and list(table.columns)[2:] == ["follows family", "follows Figure 5"]
+    tests = [check.follows(other) for check in checks for other in (instrument.same_group(FAMILIES), printed)]
+    own = tests[4].p_value  # random weights, family
+    adjusted = agreement.holm([one.p_value for one in tests])[4]
+    assert adjusted > 2 * own
+    words = f"{readings.number(tests[4].value)} ({readings.p(adjusted)})"
+    assert table.loc[instrument.RANDOM, "follows family"] == words
 
 
 def test_random_weights_are_drawn_anew_and_again_the_same():
@@ -269,10 +444,12 @@ def test_token_affinity_is_one_for_the_same_text_and_ignores_the_language_token(
 @pytest.mark.parametrize(
     ("raw", "centred", "words"),
     [
-        (found(0.5), found(0.4), "Both views say the same"),
-        (found(0.02), found(0.01), "neither confirm nor contradict"),
-        (found(0.02), found(0.5), "lies in the affinity of pairs"),
-        (found(0.5), found(0.02), "which languages are similar to all others"),
+        (found(0.5), found(0.4), "Both views agree with Figure 5"),
+        (found(-0.5), found(-0.4), "Both views run against Figure 5"),
+        (found(0.02), found(0.01), "neither confirm nor contradict Figure 5"),
+        (found(0.02), found(0.5), "Only the centred view is decided; the two were not tested against each other"),
+        (found(0.5), found(0.02), "Only the raw view is decided; the two were not tested against each other"),
+        (found(-0.5), found(0.02), "Only the raw view is decided"),
         (found(0.5), found(-0.5), "contradict each other"),
     ],
 )
