@@ -124,7 +124,7 @@ class Comparison:
     @property
     def tolerances(self) -> dict[str, float]:
         """How far the values may move between machines: two percent of what lies between the least and the most
-        similar pair. (Rounding moves a few mask entries across the threshold; a change that can be seen is an error.)"""
+        similar pair. (Rounding moves a few mask entries over the threshold; a change that can be seen is an error.)"""
         limit = 0.02 * float(np.ptp(agreement.off_diagonal(self.ours.to_numpy())))
         return {"value": limit, "centred": limit}
 
