@@ -110,7 +110,6 @@ def test_a_shipped_model(shipped, monkeypatch):
     assert loaded.untrained(["fa", "hi", "en", "sw"]) == ["hi", "sw"]
 
 
-@pytest.mark.skipif(not models.shipped(), reason="no model is shipped yet")
 @pytest.mark.parametrize("name", models.shipped())
 def test_every_shipped_model_is_whole(name):
     loaded = models.load(name)
