@@ -37,7 +37,8 @@ BatchSize = Annotated[int | None, typer.Option(help="sentence pairs in a mini-ba
 MaxItems = Annotated[int | None, typer.Option(help="sentence pairs per language; 0 for all there are")]
 Seed = Annotated[int | None, typer.Option(help="seed of every random choice")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N")]
-Jobs = Annotated[int, typer.Option(help="languages or cells at a time")]
+Jobs = Annotated[int, typer.Option(min=0, help="languages at a time (0: as many as cores and memory allow)")]
+CellJobs = Annotated[int, typer.Option(min=1, help="cells at a time")]
 
 
 @app.callback(invoke_without_command=True)
@@ -87,14 +88,14 @@ def fisher(
     max_items: MaxItems = None,
     seed: Seed = None,
     device: Device = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = 0,
     as_json: Json = False,
 ) -> None:
     """Estimate the Fisher vector of each language; finished ones are kept."""
     settings = _settings(locals())
     from langsim import pipeline
 
-    vectors = pipeline.fisher_vectors(settings, jobs=jobs)
+    vectors = pipeline.fisher_vectors(settings, jobs=jobs or None)
     _warn(vectors.warnings)
     rows = vectors.summary()
     if as_json:
@@ -120,14 +121,14 @@ def similarity(
     max_items: MaxItems = None,
     seed: Seed = None,
     device: Device = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = 0,
     as_json: Json = False,
 ) -> None:
     """Compare every language with every other."""
     settings = _settings(locals())
     from langsim import pipeline
 
-    result = pipeline.similarities(settings, jobs=jobs)
+    result = pipeline.similarities(settings, jobs=jobs or None)
     _warn(result.warnings)
     if as_json:
         return _json(result.as_json())
@@ -154,14 +155,14 @@ def family(
     max_items: MaxItems = None,
     seed: Seed = None,
     device: Device = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = 0,
     as_json: Json = False,
 ) -> None:
     """The pseudo family of one language (Algorithm A.2), step by step."""
     settings = _settings(locals())
     from langsim import pipeline
 
-    result = pipeline.family(settings, target, jobs=jobs)
+    result = pipeline.family(settings, target, jobs=jobs or None)
     _warn(result.warnings)
     if as_json:
         return _json(result.as_json())
@@ -203,7 +204,7 @@ def reproduce(
     profile: Profile = "mini",
     fresh: Annotated[bool, typer.Option("--fresh", help="compute good cells again too")] = False,
     only: Annotated[list[str] | None, typer.Option(help="one kind of cells")] = None,
-    jobs: Jobs = 1,
+    jobs: CellJobs = 1,
 ) -> None:
     """Compute the missing and stale cells of a profile; interrupted, it continues where it stopped."""
     from langsim import cells, profiles

@@ -11,16 +11,15 @@ from pathlib import Path
 
 from langsim import pipeline, runner
 from langsim.errors import LangsimError
+from langsim.estimation import BYTES_PER_PARAMETER, PROCESS_BYTES
 from langsim.paths import DATA
 from langsim.profiles import Settings
 
 COLUMNS = ("notebook", "state", "time", "memory", "disk", "output")
 
 NOTEBOOK_SECONDS = 20.0  # a kernel, the imports, the text, the figures
-PROCESS_BYTES = 0.8e9  # Python with torch and transformers
 FLOPS = {"cpu": 10e9, "cuda": 10e12}  # a second, of one thread or one GPU, on matrices of this kind
 FLOPS_PER_TOKEN = 6  # and parameter: forward and backward
-BYTES_PER_PARAMETER = 16  # weights, gradients, sums of squares, and one vector being written; float32
 CHARACTERS_PER_TOKEN = 3.0
 
 

@@ -8,21 +8,20 @@ Nulls: the trained model on sources that are another item's, a model of random w
 tokens occur how often. What a trained model does no better than these need not be anything it has learnt.
 """
 
-import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from tqdm import tqdm
 
 from langsim import matching
 from langsim.agreement import Association, Difference, association, difference, holm, oriented, same_group
 from langsim.centring import centre
 from langsim.corpora.base import Pair
+from langsim.estimation import Text, estimate_missing, model_of
 from langsim.pipeline import FisherVectors
 from langsim.readings import Prose, number, p, prose
 from langsim.similarity import LARGER_IS_SIMILAR, similarities
@@ -101,47 +100,35 @@ def checks(vectors: FisherVectors) -> list[Check]:
 
     Vectors are kept in the store, so an interrupted call continues.
     """
-    from langsim import models
+    parts = halves(vectors.matched.pairs, vectors.settings.seed)
+    affinity = token_affinity(model_of(vectors.settings), *parts, vectors.settings.target_language)
+    return [*(check(vectors, name) for name in (TRAINED, SHUFFLED, RANDOM)), Check(TOKENS, affinity)]
 
+
+def check(vectors: FisherVectors, name: str) -> Check:
+    """One of the instruments that estimate: `TRAINED`, `SHUFFLED` or `RANDOM`."""
     settings = vectors.settings
-    loaded = models.load(settings.model, device=settings.device)
     parts = halves(vectors.matched.pairs, settings.seed)
-    mixed = [shuffled(part, settings.seed) for part in parts]
-    found = []
-    for name, model, texts in (
-        (TRAINED, loaded, parts),
-        (SHUFFLED, loaded, mixed),
-        (RANDOM, randomised(loaded, settings.seed), parts),
-    ):
-        rows, columns = (_vectors(model, text, vectors, name) for text in texts)
-        compared = similarities(
-            rows,
-            columns,
-            measures=[settings.measure],
-            k=settings.k,
-            scope=vectors.scope,
-            keep=vectors.keep,
-            recipe=settings.recipe,
-        )
-        cross = oriented(compared.raw[settings.measure], LARGER_IS_SIMILAR[settings.measure])
-        found.append(Check(name, cross, {code: _nats(rows[code], columns[code]) for code in rows}))
-    return [*found, Check(TOKENS, token_affinity(loaded, *parts, settings.target_language))]
+    if name == SHUFFLED:
+        parts = tuple(shuffled(part, settings.seed) for part in parts)
+    rows, columns = _vectors(name, parts, vectors)
+    compared = similarities(
+        rows,
+        columns,
+        measures=[settings.measure],
+        k=settings.k,
+        scope=vectors.scope,
+        keep=vectors.keep,
+        recipe=settings.recipe,
+    )
+    cross = oriented(compared.raw[settings.measure], LARGER_IS_SIMILAR[settings.measure])
+    return Check(name, cross, {code: _nats(rows[code], columns[code]) for code in rows})
 
 
 def _nats(*vectors: StoredVector) -> float:
     """The mean loss of a token over the texts of some vectors."""
     told = [vector.metadata for vector in vectors]
     return float(np.average([one["nll"] for one in told], weights=[one["n_tokens"] for one in told]))
-
-
-def randomised(loaded: "LoadedModel", seed: int) -> "LoadedModel":
-    """The same architecture with freshly drawn weights."""
-    import torch
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = type(loaded.model)(copy.deepcopy(loaded.model.config))
-    return replace(loaded, model=model.to(loaded.model.device).eval())
 
 
 def token_affinity(
@@ -171,38 +158,24 @@ def _common(loaded: "LoadedModel", pairs: list[Pair], code: str, target: str) ->
 
 
 def _vectors(
-    loaded: "LoadedModel", pairs: Mapping[str, list[Pair]], vectors: FisherVectors, name: str
-) -> dict[str, StoredVector]:
-    """One stored vector a language, estimated where it isn't there yet, as the full ones were."""
-    import torch
-
-    from langsim import fisher
-
+    name: str, parts: Sequence[Mapping[str, list[Pair]]], vectors: FisherVectors
+) -> list[dict[str, StoredVector]]:
+    """One stored vector a language and half, estimated where it isn't there yet, as the full ones were."""
     settings = vectors.settings
     selection = next(iter(vectors.open().values())).metadata["selection"]
     # By model: keys are by text, so shuffled sources stand beside the others.
     model = RANDOM if name == RANDOM else TRAINED
-    store = FisherStore(vectors.folder.parent / f"{vectors.folder.name}-check{VERSION}-{model.replace(' ', '-')}")
-    keys = {code: f"{code}-{matching.digest(found)[:16]}" for code, found in pairs.items()}
-    todo = [code for code in pairs if not store.has(keys[code], keys[code])]
-    before = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        for code in tqdm(todo, desc=f"halves, {name}", mininterval=1, disable=None if todo else True):
-            vector = fisher.estimate(
-                loaded.model,
-                loaded.batches(pairs[code], code, settings.target_language, size=settings.batch_size),
-                estimator=settings.estimator,
-                recipe=settings.recipe,
-                selection=selection,
-                seed=settings.seed,
-                key=code,
-            )
-            metadata = {"signature": keys[code], "language": code, **vector.metadata()}
-            store.put(keys[code], np.asarray(vector.values, dtype=np.float32), vector.layout, metadata)
-    finally:
-        torch.set_num_threads(before)
-    return {code: store.get(key) for code, key in keys.items()}
+    folder = vectors.folder.parent / f"{vectors.folder.name}-check{VERSION}-{model.replace(' ', '-')}"
+    keys = [{code: f"{code}-{matching.digest(found)[:16]}" for code, found in pairs.items()} for pairs in parts]
+    texts = [
+        Text(code, found, key, signature=key)
+        for pairs, half in zip(parts, keys, strict=True)
+        for (code, found), key in zip(pairs.items(), half.values(), strict=True)
+    ]
+    seed = settings.seed if name == RANDOM else None
+    estimate_missing(texts, folder, settings, selection, weights_seed=seed, title=f"halves, {name}")
+    store = FisherStore(folder)
+    return [{code: store.get(key) for code, key in half.items()} for half in keys]
 
 
 def table(found: list[Check], families: Mapping[str, str], published: pd.DataFrame | None = None) -> pd.DataFrame:

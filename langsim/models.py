@@ -1,10 +1,11 @@
 """Models by name: a shipped mini model, a local folder, or a hub id; and turning pairs into batches for them."""
 
+import copy
 import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,14 @@ def _check_device(device: str) -> None:
         raise UsageError(f"device {device!r} is not a device; use cpu or cuda") from error
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {device!r}: no such GPU here; use device: cpu")
+
+
+def randomised(loaded: LoadedModel, seed: int) -> LoadedModel:
+    """The same architecture with freshly drawn weights: a null model."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = type(loaded.model)(copy.deepcopy(loaded.model.config))
+    return replace(loaded, model=model.to(loaded.model.device).eval())
 
 
 def card(name: str) -> dict:

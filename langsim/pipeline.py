@@ -5,19 +5,17 @@ signature and `warnings`, which are data to be shown beside the numbers.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from langsim import corpora, languages, results
-from langsim.corpora.base import Corpus, Pair
+from langsim.corpora.base import Corpus
 from langsim.errors import UsageError
+from langsim.estimation import Text, estimate_missing, model_of
 from langsim.families import Family, families_of
 from langsim.matching import Matched, digest, match
 from langsim.paths import cache_dir
@@ -170,32 +168,25 @@ def match_text(settings: Settings, corpus: Corpus) -> Matched:
 def fisher_vectors(settings: Settings, *, jobs: int | None = None) -> FisherVectors:
     """The Fisher vector of every language, from the store where it is there and sound, else estimated.
 
-    Languages go through joblib, `jobs` at a time (None: one, or what `joblib.parallel_config` says, such as a Dask
-    cluster on the same disk). Each is stored as soon as it is done, so an interrupted call continues.
+    Languages are estimated `jobs` at a time; see `langsim.estimation.estimate_missing`. Each is stored as soon as it
+    is done, so an interrupted call continues.
 
     Raises:
         UsageError: text or parameters that the settings ask for and that are not there.
         Failure: a NaN gradient (the batch is named), a full disk.
     """
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
-
     corpus = load_corpus(settings)
     matched = match_text(settings, corpus)
-    loaded = _load_model(settings.model, settings.device)
+    loaded = model_of(settings)
     selection, scope, keep = _parameters(loaded.model, settings)
     ingredients = _ingredients(settings, loaded.digest, selection)
     store = FisherStore(cache_dir() / "fisher" / results.digest_of(ingredients)[:16])
-    keys, todo = {}, []
+    texts = []
     for code, pairs in matched.pairs.items():
         text = digest(pairs)
-        keys[code] = f"{code}-{text[:16]}"
-        if not store.has(keys[code], signature := f"{code}:{text}"):
-            todo.append((code, pairs, keys[code], signature))
-    work = (delayed(_estimate)(settings, selection, store.folder, *job) for job in todo)
-    done = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
-    for _ in tqdm(done, total=len(todo), desc="Fisher vectors", mininterval=1, disable=None if todo else True):
-        pass
+        texts.append(Text(code, pairs, key=f"{code}-{text[:16]}", signature=f"{code}:{text}"))
+    estimate_missing(texts, store.folder, settings, selection, jobs=jobs)
+    keys = {text.language: text.key for text in texts}
     parts = {
         "model": results.named(loaded.name, loaded.digest),
         "corpus": results.named(corpus.name, corpus.digest),
@@ -287,50 +278,6 @@ def _ingredients(settings: Settings, model_digest: str, selection: str) -> dict[
         "seed": settings.seed,
         "device": settings.device.partition(":")[0],
     }
-
-
-def _estimate(
-    settings: Settings, selection: str, folder: Path, code: str, pairs: list[Pair], key: str, signature: str
-) -> str:
-    """Estimate and store one language's vector (in whatever process joblib chose)."""
-    import torch
-
-    from langsim import fisher
-
-    with _fixed(settings.threads, torch):
-        loaded = _load_model(settings.model, settings.device)
-        cut = loaded.truncated
-        vector = fisher.estimate(
-            loaded.model,
-            loaded.batches(pairs, code, settings.target_language, size=settings.batch_size),
-            estimator=settings.estimator,
-            recipe=settings.recipe,
-            selection=selection,
-            seed=settings.seed,
-            key=code,
-        )
-    metadata = {"signature": signature, "language": code, "pairs": len(pairs)}
-    metadata |= {**vector.metadata(), "truncated": loaded.truncated - cut}
-    FisherStore(folder).put(key, np.asarray(vector.values, dtype=np.float32), vector.layout, metadata)
-    return code
-
-
-@lru_cache(maxsize=1)
-def _load_model(name: str, device: str) -> Any:
-    from langsim import models
-
-    return models.load(name, device=device)
-
-
-@contextmanager
-def _fixed(threads: int, torch: Any) -> Iterator[None]:
-    """A fixed number of threads, so that sums round the same whatever else was set; put back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _notes(corpus: Corpus, loaded: Any, codes: Iterable[str], vectors: Mapping[str, StoredVector]) -> list[str]:

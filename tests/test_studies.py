@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from langsim import agreement, comparison, family_study, instrument, papers, pipeline, profiles, readings, tree_study
+from langsim import (
+    agreement,
+    comparison,
+    family_study,
+    instrument,
+    models,
+    papers,
+    pipeline,
+    profiles,
+    readings,
+    tree_study,
+)
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED, Association
 from langsim.corpora.base import Pair
 from langsim.errors import UsageError
@@ -413,7 +424,7 @@ def test_random_weights_are_drawn_anew_and_again_the_same():
         decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, max_position_embeddings=16,
     )  # fmt: skip
     loaded = replace_model(M2M100ForConditionalGeneration(config))
-    once, again, other = (instrument.randomised(loaded, seed).model.state_dict() for seed in (1, 1, 2))
+    once, again, other = (models.randomised(loaded, seed).model.state_dict() for seed in (1, 1, 2))
     weights = loaded.model.state_dict()
     key = "model.encoder.layers.0.fc1.weight"
     assert torch.equal(once[key], again[key]) and not torch.equal(once[key], other[key])
