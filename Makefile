@@ -4,6 +4,8 @@
 #   make book     run the notebooks, build the book into _build/html
 #   make test     every test, and every notebook by nbval
 #   make accept   replace the committed notebooks and results by those of the last `make book`
+#   make accept-open   run the notebooks at the profile `open` (fetch its corpora first), take over the results
+#   make bench    measure speed and memory, for the tables in data/benchmarks (half an hour, 45 GB of disk)
 #   make serve    show the book at http://localhost:8000 (PORT=... for another port)
 #   make clean    remove _build (the environment and the cache stay)
 #
@@ -14,12 +16,14 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 BUILD := _build
 PORT  ?= 8000
+PEERS := .cache/benchmark-peers
+TABLES := data/benchmarks
 # The stamp is named after the content of the lock and of pyproject.toml: it goes stale when they change, not when
 # their dates do.
 STAMP := $(VENV)/.made-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 TORCH := $(shell grep '^torch==' requirements.lock)
 
-.PHONY: env notebooks book test accept serve clean
+.PHONY: env notebooks book test accept accept-open bench serve clean
 
 env: $(STAMP)
 
@@ -53,6 +57,22 @@ test: env
 
 accept: notebooks
 	$(BIN)/python tools/accept.py $(BUILD)/notebooks
+
+# Results alone: the notebooks in the repository, and in the book, are those of `mini`. What a finished run left is kept.
+accept-open: env
+	$(BIN)/langsim run --all --profile open
+	$(BIN)/langsim results accept --profile open
+
+# One thread where peers have one; a quiet machine, please.
+bench: export PYTHONPATH = $(CURDIR)/$(PEERS)
+bench: env
+	@test -d $(PEERS) || $(BIN)/pip install --quiet --no-deps --target $(PEERS) --requirement benchmarks/requirements.txt
+	$(BIN)/python benchmarks/fisher_speed.py --width 512 --tokens 8 32 128 --rounds 2 --csv $(TABLES)/fisher_512.csv
+	$(BIN)/python benchmarks/fisher_speed.py --width 1024 --tokens 32 --layers 1 --rounds 2 --csv $(TABLES)/fisher_1024.csv
+	$(BIN)/python benchmarks/all_pairs.py --languages 17 --parameters 1e7 1e8 --csv $(TABLES)/all_pairs_17.csv
+	$(BIN)/python benchmarks/all_pairs.py --languages 100 --parameters 1e8 --threads 2 --csv $(TABLES)/all_pairs_100.csv
+	$(BIN)/python benchmarks/threshold.py --parameters 1e7 1e8 --rounds 2 --csv $(TABLES)/threshold.csv
+	$(BIN)/python benchmarks/paper_size.py --batches 2 --batch-size 8 --csv $(TABLES)/paper_size.csv
 
 serve:
 	@test -f $(BUILD)/html/index.html || { echo "there is no book yet; run 'make book' first" >&2; exit 1; }

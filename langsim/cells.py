@@ -22,7 +22,7 @@ from langsim.results import digest_of, reference_dir
 from langsim.suggest import unknown
 
 # The modules whose `@procedure`s `langsim reproduce` knows, in the order in which cells depend on each other.
-PROCEDURE_MODULES: tuple[str, ...] = ("langsim.evaluation",)
+PROCEDURE_MODULES: tuple[str, ...] = ("langsim.evaluation", "langsim.gate")
 
 Scores = dict[str, Any]
 
@@ -89,8 +89,8 @@ def procedure(
 ) -> Callable[[Callable[[Cell], Scores]], Callable[[Cell], Scores]]:
     """Register the decorated function as the procedure of a kind of cells.
 
-        @procedure("model-card", version=1, minutes=2, plan=held_out, tolerances={"chrf": 0.5})
-        def model_card(cell): ...
+    @procedure("model-card", version=1, minutes=2, plan=held_out, tolerances={"chrf": 0.5})
+    def model_card(cell): ...
     """
 
     def register(compute: Callable[[Cell], Scores]) -> Callable[[Cell], Scores]:

@@ -17,15 +17,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 results_app = typer.Typer(help="Saved results.", no_args_is_help=True)
-cache_app = typer.Typer(help="The local cache: everything in it can be computed again.", no_args_is_help=True)
+data_app = typer.Typer(help="The open corpora: what there is, and how to get it.", no_args_is_help=True)
+cache_app = typer.Typer(help="The local cache: everything in it can be made or fetched again.", no_args_is_help=True)
 app.add_typer(results_app, name="results")
+app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
+
+# Libraries that write to stderr on their own account.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Profile = Annotated[str, typer.Option(help="mini, open or paper")]
 Model = Annotated[str | None, typer.Option(help="a shipped model, a local folder, or a hub id")]
-CorpusName = Annotated[str | None, typer.Option("--corpus", help="where the text comes from: catalogs, files, ...")]
-Data = Annotated[str | None, typer.Option(help="the folder or file that corpus 'files' reads")]
+CorpusName = Annotated[
+    str | None, typer.Option("--corpus", help="where the text comes from: catalogs, files, ntrex, ted or opus100")
+]
+Data = Annotated[str | None, typer.Option(help="the folder or file that corpus files (or ted, opus100) reads")]
 Languages = Annotated[str | None, typer.Option(help="codes separated by commas, or a pool such as ted17")]
 Domain = Annotated[str | None, typer.Option(help="one domain of the corpus; '' for all")]
 Estimator = Annotated[str | None, typer.Option(help="batch, per_example or sampled")]
@@ -271,6 +278,51 @@ def results_compare(
     typer.echo("no differences")
 
 
+@results_app.command("accept")
+def results_accept(
+    profile: Profile = "mini",
+    fresh: Annotated[str, typer.Option(help="folder of fresh results (default: those of the last run)")] = "",
+) -> None:
+    """Make the fresh results of a profile the reference ones. (For `mini`, `make accept` takes the notebooks along.)"""
+    from pathlib import Path
+
+    from langsim import profiles, results
+
+    profiles.defaults(profile)  # an unknown name ends here
+    reference = results.reference_dir(profile)
+    for path in results.accept(Path(fresh) if fresh else results.output_root() / profile, reference):
+        _say(f"{path}")
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """The open corpora: licence, size, how much of each is here, and where."""
+    from langsim import open_data
+
+    rows = open_data.listing()
+    if as_json:
+        return _json(rows)
+    shown = [{**row, "size": f"{row['size'] / 1e6:.1f} MB"} for row in rows]
+    _table(open_data.SHOWN, [[row[column] for column in open_data.SHOWN] for row in shown])
+
+
+@data_app.command("fetch")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(help="corpora of `langsim data list`, such as ntrex")],
+) -> None:
+    """Download open corpora from pinned commits and check them; what is here and sound is kept.
+
+    They go to the folder that LANGSIM_DATA names, else into the cache. Interrupted, the next call continues.
+    """
+    from langsim import fetch, open_data
+
+    for name in names:
+        open_data.collection(name)  # an unknown name ends before any download
+    for name in names:
+        done = fetch.fetch(name)
+        _say(f"{name}: {done.downloaded} files fetched, {done.kept} kept ({done.folder})")
+
+
 @cache_app.command("info")
 def cache_info() -> None:
     """Where the cache is and what it holds."""
@@ -303,7 +355,7 @@ def cache_clear(part: Annotated[str, typer.Argument(help="one part, or 'all' (bu
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: one line on stderr for whatever goes wrong; exit status 2 for the caller's mistakes, else 1."""
-    for name, value in {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         status = app(args=_join_parameters(sys.argv[1:] if argv is None else argv), standalone_mode=False)

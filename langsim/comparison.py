@@ -34,6 +34,11 @@ def refuse_few(settings: Settings) -> None:
         )
 
 
+def axis_label(measure: str) -> str:
+    """What values with larger = more similar are: `Overlap`, `− KL`."""
+    return measure.capitalize() if LARGER_IS_SIMILAR[measure] else f"− {measure.upper()}"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Ours and the published matrix on the languages they share; `published` is None where that is too few.
@@ -58,8 +63,7 @@ class Comparison:
     @property
     def label(self) -> str:
         """What our values are, for an axis."""
-        name = self.measure.capitalize() if self.larger_is_similar else self.measure.upper()
-        return name if self.larger_is_similar else f"− {name}"
+        return axis_label(self.measure)
 
     def shown(
         self, *, centred: bool = False, codes: list[str] | None = None, source: str = ""

@@ -5,22 +5,27 @@ shows the time it took.
 """
 
 import json
+import math
 import struct
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
-from langsim import pipeline, runner
+from langsim import corpora, pipeline, runner
+from langsim.corpora.base import Pair
 from langsim.errors import LangsimError
-from langsim.estimation import BYTES_PER_PARAMETER, PROCESS_BYTES
+from langsim.estimation import processes
+from langsim.footprint import CHARACTERS_PER_TOKEN, PROCESS_BYTES, largest_batch, peak_bytes
 from langsim.paths import DATA
 from langsim.profiles import Settings
 
 COLUMNS = ("notebook", "state", "time", "memory", "disk", "output")
 
 NOTEBOOK_SECONDS = 20.0  # a kernel, the imports, the text, the figures
-FLOPS = {"cpu": 10e9, "cuda": 10e12}  # a second, of one thread or one GPU, on matrices of this kind
+FLOPS = {"cpu": 60e9, "cuda": 20e12}  # a second, of one thread or one GPU, on large matrices
+MATRIX_SECONDS = {"cpu": 1e-3, "cuda": 2e-4}  # of a mini-batch for every weight matrix, however small that is
 FLOPS_PER_TOKEN = 6  # and parameter: forward and backward
-CHARACTERS_PER_TOKEN = 3.0
+LONGEST_TEXT = 300  # characters, of a text that is not here
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,12 @@ class Work:
 
 
 # The instrument checks: two halves of the text for each of three models (trained, random weights, shuffled sources).
-WORK = {"pseudo_families/02_similarity": Work(passes=1 + 3, vectors=1 + 2 * 3)}
+# Across corpora: two texts for each of the three.
+WORK = {
+    "pseudo_families/01_fisher_distribution": Work(passes=1 + 1, vectors=1 + 2),
+    "pseudo_families/02_similarity": Work(passes=1 + 3, vectors=1 + 2 * 3),
+    "pseudo_families/06_across_corpora": Work(passes=3, vectors=2 * 3),
+}
 
 
 @dataclass(frozen=True)
@@ -50,40 +60,76 @@ def estimate(settings: Settings, notebook: str = "") -> Cost:
     `notebook` (`part/NN_name`) is looked up in `WORK`; one that isn't there estimates one vector a language.
     """
     work = WORK.get(notebook, Work())
-    parameters = parameters_of(settings.model)
-    tokens = tokens_of(settings)
-    if parameters is None:
+    shapes, texts = shapes_of(settings.model), _texts(settings)
+    if shapes is None:
         return Cost(None, None, None)
-    memory = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters
-    disk = 4.0 * parameters * len(settings.languages) * work.vectors
-    if tokens is None:
+    disk = 4.0 * sum(map(prod, shapes)) * len(settings.languages) * work.vectors
+    need = _memory(shapes, texts, settings)
+    workers = processes(len(settings.languages), settings, need)
+    # Where there are several processes, one more holds the model and waits.
+    memory = need if workers == 1 else workers * need + PROCESS_BYTES + 4.0 * sum(map(prod, shapes))
+    if texts is None:
         return Cost(None, memory, disk)
-    device = settings.device.partition(":")[0]
-    rate = FLOPS[device] * (settings.threads if device == "cpu" else 1)
-    return Cost(NOTEBOOK_SECONDS + work.passes * FLOPS_PER_TOKEN * parameters * tokens / rate, memory, disk)
+    return Cost(NOTEBOOK_SECONDS + work.passes * _seconds(shapes, texts, settings) / workers, memory, disk)
 
 
-def parameters_of(model: str) -> int | None:
-    """Number of parameters, read off the headers of the weights' files; None where they are not on this machine."""
+def shapes_of(model: str) -> list[tuple[int, ...]] | None:
+    """Shapes of all parameters, read off the headers of the weights' files; None where they are not on this machine."""
     folder = DATA / "models" / model
     folder = folder if folder.is_dir() else Path(model).expanduser()
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else _downloaded(model)
-    total = 0
+    shapes = []
     for file in files:
         with open(file, "rb") as stream:
             header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
-        spans = [entry for name, entry in header.items() if name != "__metadata__"]
-        total += sum(_product(entry["shape"]) for entry in spans)
-    return total or None
+        shapes += [tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"]
+    return shapes or None
+
+
+def parameters_of(model: str) -> int | None:
+    """Number of parameters; None where the weights are not on this machine."""
+    shapes = shapes_of(model)
+    return None if shapes is None else sum(map(prod, shapes))
 
 
 def tokens_of(settings: Settings) -> int | None:
-    """Tokens of all pairs that would be read, both sides; None where the text can't be had yet."""
+    """Tokens of all pairs that would be read, both sides; None where the text is not here."""
+    texts = _texts(settings)
+    return None if texts is None else _tokens(texts)
+
+
+def _texts(settings: Settings) -> list[list[Pair]] | None:
+    """The pairs of every vector that would be estimated; None where the text is not here."""
+    if any(text.corpus in corpora.FROM_HUB and not text.data for text in settings.sides):
+        return None
     try:
-        matched = pipeline.match_text(settings, pipeline.load_corpus(settings))
+        matched = [pipeline.match_text(text, pipeline.load_corpus(text)) for text in settings.sides]
     except LangsimError:
         return None
-    characters = sum(len(p.source_text) + len(p.target_text) for pairs in matched.pairs.values() for p in pairs)
+    return [pairs for text in matched for pairs in text.pairs.values()]
+
+
+def _memory(shapes: list[tuple[int, ...]], texts: list[list[Pair]] | None, settings: Settings) -> float:
+    """Peak bytes of one process."""
+    if texts is None:
+        tokens = round(settings.batch_size * LONGEST_TEXT / CHARACTERS_PER_TOKEN)
+    else:
+        tokens = max(largest_batch(pairs, settings.batch_size) for pairs in texts)
+    return peak_bytes(shapes, tokens)
+
+
+def _seconds(shapes: list[tuple[int, ...]], texts: list[list[Pair]], settings: Settings) -> float:
+    """One pass over all texts in one process."""
+    device = settings.device.partition(":")[0]
+    rate = FLOPS[device] * (settings.threads if device == "cpu" else 1)
+    batches = sum(math.ceil(len(pairs) / settings.batch_size) for pairs in texts)
+    matrices = sum(len(shape) == 2 for shape in shapes)
+    flops = FLOPS_PER_TOKEN * sum(map(prod, shapes)) * _tokens(texts)
+    return batches * matrices * MATRIX_SECONDS[device] + flops / rate
+
+
+def _tokens(texts: list[list[Pair]]) -> int:
+    characters = sum(len(pair.source_text) + len(pair.target_text) for pairs in texts for pair in pairs)
     return round(characters / CHARACTERS_PER_TOKEN)
 
 
@@ -105,13 +151,6 @@ def _downloaded(model: str) -> list[Path]:
     except ValueError:  # not a hub id
         return []
     return [Path(found)] if isinstance(found, str) else []
-
-
-def _product(shape: list[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def _time(seconds: float | None) -> str:

@@ -1,5 +1,6 @@
 """Fisher vectors of many texts by one model: estimated several at a time, each stored as soon as it is done."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from langsim.corpora.base import Pair
+from langsim.footprint import largest_batch, peak_bytes
 from langsim.profiles import Settings
 from langsim.store import FisherStore
 
-PROCESS_BYTES = 0.8e9  # Python with torch and transformers
-BYTES_PER_PARAMETER = 16  # weights, gradients, sums of squares, and one vector being written; float32
+# The threads of a process share its model, whose tokenizer and gradients an estimation sets for a while.
+_one_at_a_time = threading.Lock()
 VECTORS_A_WORKER = 4  # starting a process takes as long as some vectors of a small model
 
 
@@ -62,7 +64,7 @@ def estimate_missing(
     if not todo:
         return
     if jobs is None:
-        jobs = _jobs(len(todo), settings)
+        jobs = _jobs(todo, settings)
     work = (delayed(_estimate)(text, folder, settings, selection, weights_seed) for text in todo)
     done = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
     for _ in tqdm(done, total=len(todo), desc=title, mininterval=1, disable=None):
@@ -83,17 +85,24 @@ def _load_model(name: str, device: str, weights_seed: int | None) -> Any:
     return models.randomised(_load_model(name, device, None), weights_seed)
 
 
-def _jobs(n_texts: int, settings: Settings) -> int | None:
+def _jobs(texts: Sequence[Text], settings: Settings) -> int | None:
     """How many processes are worth their start, within cores and memory; None leaves it to joblib."""
     import joblib
-    import psutil
 
     if joblib.effective_n_jobs(None) > 1:  # someone has said how
         return None
+    shapes = [tuple(parameter.shape) for parameter in model_of(settings).model.parameters()]
+    tokens = max(largest_batch(text.pairs, settings.batch_size) for text in texts)
+    return processes(len(texts), settings, peak_bytes(shapes, tokens))
+
+
+def processes(n_texts: int, settings: Settings, need: float) -> int:
+    """How many processes that need so many bytes each are worth their start, within cores and memory."""
+    import joblib
+    import psutil
+
     if not settings.device.startswith("cpu"):  # a GPU is no faster for being shared
         return 1
-    model = model_of(settings).model
-    need = PROCESS_BYTES + BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in model.parameters())
     fit = int(psutil.virtual_memory().available / need)
     return max(1, min(joblib.cpu_count() // settings.threads, fit, n_texts // VECTORS_A_WORKER))
 
@@ -104,7 +113,7 @@ def _estimate(text: Text, folder: Path, settings: Settings, selection: str, weig
 
     from langsim import fisher
 
-    with _threads(settings.threads, torch):
+    with _one_at_a_time, _threads(settings.threads, torch):
         loaded = model_of(settings, weights_seed)
         cut = loaded.truncated
         vector = fisher.estimate(

@@ -144,9 +144,7 @@ def families_of(
         if name not in matrix.index:
             raise UsageError(f"no row {name!r} in the similarity matrix; it has {', '.join(map(str, matrix.index))}")
     return {
-        name: select(
-            matrix.loc[name], larger_is_similar, variant, self_score=self_score, target=name, measure=measure
-        )
+        name: select(matrix.loc[name], larger_is_similar, variant, self_score=self_score, target=name, measure=measure)
         for name in wanted
     }
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from langsim import papers, readings
+from langsim import instrument, papers, readings
 from langsim.agreement import LEVEL, SAME, UNDECIDED, holm, oriented
 from langsim.centring import centre
+from langsim.estimation import model_of
 from langsim.families import Family, agreement, select, traditional
-from langsim.pipeline import SimilarityMatrix
+from langsim.pipeline import FisherVectors, SimilarityMatrix
 from langsim.printed import chance_jaccard, printed_families
 from langsim.readings import Prose
 from langsim.similarity import LARGER_IS_SIMILAR
@@ -62,6 +63,18 @@ def rows(matrix: SimilarityMatrix) -> list[Row]:
     if len(settings.languages) >= FEWEST:
         found.append(_centred(matrix, chosen))
     return found
+
+
+def token_counts(vectors: FisherVectors) -> Row:
+    """A null: the families that A.2 picks from the counts of tokens in the same text, with no model; beside those that
+    Table 1 has for Overlap, which token counts resemble most (a similarity, 1 for a language with itself)."""
+    settings, pairs = vectors.settings, vectors.matched.pairs
+    affinity = instrument.token_affinity(model_of(settings), pairs, pairs, settings.target_language)
+    everyone = {
+        code: select(affinity.loc[code], True, settings.recipe, target=code, measure="overlap") for code in affinity
+    }
+    printed = _comparable(printed_families(NAMES["overlap"]), settings.targets, settings.languages)
+    return _row(instrument.TOKENS, everyone, settings.targets, printed)
 
 
 def _row(name: str, everyone: dict[str, Family], targets: Sequence[str], printed: dict[str, tuple[str, ...]]) -> Row:

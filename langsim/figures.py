@@ -74,23 +74,25 @@ def heatmaps(
     panels: Mapping[str, pd.DataFrame],
     *,
     families: Mapping[str, str] | None = None,
-    highlight: Sequence[tuple[str, str]] = (),
+    highlight: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     label: str = "Overlap",
     diverging: bool = False,
     larger_is_similar: bool = True,
+    diagonal: bool = False,
     columns: int = 1,
 ) -> Figure:
     """Annotated heat maps, row = target, column = auxiliary, a box around every family.
 
     Cells show the value in a unit in which the largest has two digits; the colour bar says which. The diagonal is
-    left out of the colours and of the numbers. Darker is more similar.
+    left out of the colours and of the numbers, unless it is a measurement. Darker is more similar.
 
     Args:
         panels: title to (L, L) matrix; each has a colour scale of its own.
         families: language to family, in the order of the rows; default: the matrix's order, no boxes.
-        highlight: (target, auxiliary) cells to frame in black.
+        highlight: title to the (target, auxiliary) cells of that panel to frame in black.
         label: what the values are.
         diverging: centred values: two-sided colours around zero.
+        diagonal: show it: rows and columns come from different data.
         columns: panels side by side; more than one only for small matrices.
     """
     order = {title: _ordered(matrix, families) for title, matrix in panels.items()}
@@ -107,10 +109,10 @@ def heatmaps(
             axes.set_axis_off()
         for axes, (title, codes) in zip(grid.flat, order.items(), strict=False):
             matrix = panels[title].loc[codes, codes]
-            _draw_heatmap(axes, matrix, title, label, diverging, larger_is_similar, cell)
+            _draw_heatmap(axes, matrix, title, label, diverging, larger_is_similar, diagonal, cell)
             for start, stop in _runs([families[code] for code in codes] if families else []):
                 _box(axes, start, stop)
-            for target, auxiliary in highlight:
+            for target, auxiliary in (highlight or {}).get(title, ()):
                 if target in codes and auxiliary in codes:
                     corner = (codes.index(auxiliary), codes.index(target))
                     axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", lw=2.4, zorder=4))
@@ -176,11 +178,12 @@ def _draw_heatmap(
     label: str,
     diverging: bool,
     larger_is_similar: bool,
+    diagonal: bool,
     cell: float,
 ) -> None:
     """One panel; `cell` is a cell's width in inches."""
     values = matrix.to_numpy(dtype=float)
-    own = np.eye(len(values), dtype=bool)
+    own = np.eye(len(values), dtype=bool) & (not diagonal)
     shown = np.where(own, np.nan, values)
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     power = _unit(max(abs(low), abs(high)))

@@ -58,9 +58,9 @@ class Check:
         """How many languages find themselves."""
         return int(self.found(centred=centred).sum())
 
-    def follows(self, other: pd.DataFrame) -> Association:
-        """Spearman's correlation with another matrix, both centred, the diagonal left out."""
-        return association(self.cross, other, centred=True, resamples=0)
+    def follows(self, other: pd.DataFrame, *, centred: bool) -> Association:
+        """Spearman's correlation with another matrix, both raw or both centred, the diagonal left out."""
+        return association(self.cross, other, centred=centred, resamples=0)
 
 
 def halves(pairs: Mapping[str, list[Pair]], seed: int = 0) -> tuple[dict[str, list[Pair]], dict[str, list[Pair]]]:
@@ -179,25 +179,25 @@ def _vectors(
 
 
 def table(found: list[Check], families: Mapping[str, str], published: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row an instrument: languages that find themselves, and what its centred similarities follow. Holm's
-    p-values, over all tests of the table."""
+    """One column an instrument: languages that find themselves, and what its similarities follow. Holm's p-values,
+    over all tests of the table."""
+    views = {"raw": False, "centred": True}
     tests = {
-        (check.name, title): check.follows(other)
+        (check.name, f"follows {title}, {view}"): check.follows(other, centred=centred)
         for check in found
         for title, other in _others(families, published).items()
+        for view, centred in views.items()
     }
     chances = dict(zip(tests, holm([one.p_value for one in tests.values()]).tolist(), strict=True))
-    rows = {}
+    columns: dict[str, dict[str, str]] = {}
     for check in found:
         total = len(check.cross)
-        rows[check.name] = {
-            "finds itself, raw": f"{check.hits(centred=False)} of {total}",
-            "finds itself, centred": f"{check.hits(centred=True)} of {total}",
+        columns[check.name] = {
+            f"finds itself, {view}": f"{check.hits(centred=centred)} of {total}" for view, centred in views.items()
         }
-    for (name, title), one in tests.items():
-        text = f"{number(one.value)} ({p(chances[name, title])})" if one.permutations else "–"
-        rows[name][f"follows {title}"] = text
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="instrument")
+    for (name, row), one in tests.items():
+        columns[name][row] = f"{number(one.value)} ({p(chances[name, row])})" if one.permutations else "–"
+    return pd.DataFrame(columns).rename_axis(columns="instrument")
 
 
 def reading(found: list[Check], families: Mapping[str, str], published: pd.DataFrame | None = None) -> Prose:

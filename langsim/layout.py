@@ -15,9 +15,7 @@ def checked(layout: Iterable[Sequence], size: int) -> Layout:
     Raises:
         UsageError: a gap, an overlap, a repeated name, or another total than `size`.
     """
-    plain: Layout = [
-        (str(name), tuple(int(n) for n in shape), int(offset)) for name, shape, offset in layout
-    ]
+    plain: Layout = [(str(name), tuple(int(n) for n in shape), int(offset)) for name, shape, offset in layout]
     names = {name for name, _, _ in plain}
     if len(names) != len(plain):
         raise UsageError("the layout names a parameter twice; give every parameter its own name")

@@ -90,7 +90,7 @@ def match(
     chosen = {}
     for code, found in own.items():
         usable = [item for item in found if item in shared] if matching == "intersection" else found
-        drawn = sorted(usable, key=lambda item: _rank(item, seed))[:size]
+        drawn = sorted(usable, key=lambda item: rank(item, seed))[:size]
         chosen[code] = sorted(drawn, key=lambda item: _about(len(corpus.texts[target][item]), item, seed))
     pairs = {code: corpus.pairs_of(ids, code, target) for code, ids in chosen.items()}
     return Matched(pairs, matching, available, len(shared), warnings)
@@ -104,10 +104,11 @@ def digest(pairs: Sequence[Pair]) -> str:
     return total.hexdigest()
 
 
-def _rank(item: str, seed: int) -> bytes:
+def rank(item: str, seed: int) -> bytes:
+    """Where an item stands when some are drawn: those of the lowest ranks are."""
     return hashlib.blake2b(f"{seed}:{item}".encode(), digest_size=16).digest()
 
 
 def _about(length: int, item: str, seed: int) -> float:
     """The length times a random factor between 0.8 and 1.2, which makes the batches depend on the seed."""
-    return length * (0.8 + 0.4 * int.from_bytes(_rank(item, seed)[:8], "big") / 2**64)
+    return length * (0.8 + 0.4 * int.from_bytes(rank(item, seed)[:8], "big") / 2**64)

@@ -147,8 +147,10 @@ def label(measure: str) -> str:
 
 
 def load_corpus(settings: Settings) -> Corpus:
-    """The corpus that the settings name."""
-    return corpora.load(settings.corpus, **({"path": settings.data} if settings.data else {}))
+    """The corpus that the settings name; of a large one, what they need of it."""
+    codes = [*settings.languages, settings.target_language]
+    options = {"path": settings.data, "languages": codes, "max_items": settings.max_items, "seed": settings.seed}
+    return corpora.load(settings.corpus, **{name: options[name] for name in corpora.OPTIONS[settings.corpus]})
 
 
 def match_text(settings: Settings, corpus: Corpus) -> Matched:
@@ -282,7 +284,7 @@ def _ingredients(settings: Settings, model_digest: str, selection: str) -> dict[
 
 def _notes(corpus: Corpus, loaded: Any, codes: Iterable[str], vectors: Mapping[str, StoredVector]) -> list[str]:
     """What a reader of these numbers has to know about the text and the model."""
-    found, name = [], Path(loaded.name).name
+    found, name = list(corpus.warnings), Path(loaded.name).name
     if corpus.problems:
         found.append(f"{len(corpus.problems)} lines of the corpus could not be used; the first: {corpus.problems[0]}.")
     untrained = loaded.untrained(list(codes))

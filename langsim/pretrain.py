@@ -104,7 +104,7 @@ class Examples:
     def batches(self, tokens: int) -> Iterator[dict[str, torch.Tensor]]:
         """Endless batches of like lengths, at most `tokens` target positions each, padding counted."""
         while True:
-            drawn = sorted((self.draw() for _ in range(CHUNK)), key=lambda pair: (len(pair[1]), len(pair[0])))
+            drawn = sorted((self.draw() for _ in range(CHUNK)), key=lambda pair: (len(pair[1]) // 4, len(pair[0])))
             groups, start = [], 0
             for end in range(1, len(drawn) + 1):
                 widest = max(max(len(s), len(t)) for s, t in drawn[start : end + 1])
@@ -123,18 +123,17 @@ def collate(pairs: list[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]
     return {"input_ids": source, "attention_mask": source.ne(PAD).long(), "labels": labels}
 
 
-def smoothed_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Label-smoothed cross-entropy per scored token, in nats, with one softmax (torch's own takes two passes)."""
-    scored = labels != -100  # (B, T)
-    log_p = logits[scored].log_softmax(-1)  # (N, V)
-    observed = log_p.gather(1, labels[scored].unsqueeze(1)).mean()
-    return -(1 - smoothing) * observed - smoothing * log_p.mean()
+def smoothed_loss(logits: torch.Tensor, observed: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Label-smoothed cross-entropy per token of logits (N, V), in nats, with one softmax (torch's own takes two)."""
+    log_p = logits.log_softmax(-1)  # (N, V)
+    return -(1 - smoothing) * log_p.gather(1, observed.unsqueeze(1)).mean() - smoothing * log_p.mean()
 
 
-def learning_rate(step: int, settings: dict) -> float:
-    """Linear warm-up, then inverse square root."""
+def learning_rate(step: int, tokens: int, settings: dict) -> float:
+    """Linear warm-up, inverse square root, and over the last part of the token budget a linear way down to zero."""
     peak, warmup = settings["learning_rate"], settings["warmup"]
-    return peak * min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))
+    left = max(0.0, 1 - tokens / settings["budget"])
+    return peak * min((step + 1) / warmup, math.sqrt(warmup / (step + 1)), 1.0) * min(1.0, left / settings["decay"])
 
 
 def train(
@@ -170,17 +169,15 @@ def run(
     device: str = "cpu",
     log_every: int = 50,
 ) -> dict:
-    """Train a recipe on a text for some minutes or steps, whichever ends first, and save model and state in `out`.
+    """Train a recipe on a text for some minutes or steps, or to the end of the recipe's budget, whichever comes first,
+    and save model and state in `out`.
 
     Returns:
         what was done so far: steps, target tokens, and the loss curve (step, tokens, mean loss in nats per token).
 
     Raises:
-        UsageError: neither minutes nor steps are given.
         Failure: the loss is not finite, or the state in `out` is damaged or of another recipe.
     """
-    if min(minutes, steps) == math.inf:
-        raise UsageError("training needs an end: give minutes or steps")
     transformers_logging.set_verbosity_error()
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(settings, text, out)
@@ -193,9 +190,16 @@ def run(
     state = _resume(out, model, optimizer)
     examples = Examples(text, settings, tokenizer, seed=training["seed"] + state["step"])
     started, saved, recent, last = time.monotonic(), time.monotonic(), [], state["step"] + steps
+    begun = state["step"]
     progress = tqdm(desc=out.name, unit="step", mininterval=30, disable=None)
     for batch in examples.batches(training["tokens_per_batch"]):
-        recent.append(_step(model, optimizer, batch, training, state["step"]))
+        now = time.monotonic()
+        if now - started > minutes * 60 or state["step"] >= last or state["tokens"] >= training["budget"]:
+            break
+        if now - saved > SAVE_EVERY:
+            _save(out, model, optimizer, state)
+            saved = now
+        recent.append(_step(model, optimizer, batch, training, state))
         state["step"] += 1
         state["tokens"] += int((batch["labels"] != -100).sum())
         if len(recent) == log_every:
@@ -203,13 +207,8 @@ def run(
             progress.set_postfix(step=state["step"], loss=state["curve"][-1][2])
             recent = []
         progress.update()
-        now = time.monotonic()
-        ended = now - started > minutes * 60 or state["step"] >= last
-        if now - saved > SAVE_EVERY or ended:
-            _save(out, model, optimizer, state)
-            saved = now
-        if ended:
-            break
+    if state["step"] > begun:
+        _save(out, model, optimizer, state)
     progress.close()
     return state
 
@@ -229,18 +228,21 @@ def _step(
     optimizer: torch.optim.Optimizer,
     batch: dict[str, torch.Tensor],
     training: dict,
-    step: int,
+    state: dict,
 ) -> float:
     """One step of the optimizer; returns the loss in nats per target token."""
     device = model.device
-    batch = {key: value.to(device) for key, value in batch.items()}
+    ids, mask, labels = (batch[key].to(device) for key in ("input_ids", "attention_mask", "labels"))
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, training)
+        group["lr"] = learning_rate(state["step"], state["tokens"], training)
+    shifted = torch.cat([labels.new_full((len(labels), 1), EOS), labels[:, :-1]], dim=1)
+    scored = labels != -100  # (B, T)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
-        logits = model(**batch).logits
-    loss = smoothed_loss(logits.float(), batch["labels"], training["label_smoothing"])
+        hidden = model.model(ids, attention_mask=mask, decoder_input_ids=shifted.masked_fill(shifted == -100, PAD))
+        logits = model.lm_head(hidden.last_hidden_state[scored])  # (N, V): padding is left out before the softmax
+    loss = smoothed_loss(logits.float(), labels[scored], training["label_smoothing"])
     if not torch.isfinite(loss):
-        raise Failure(f"the loss is {loss.item()} at step {step}: lower learning_rate in the recipe")
+        raise Failure(f"the loss is {loss.item()} at step {state['step']}: lower learning_rate in the recipe")
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), training["clip"])
     optimizer.step()

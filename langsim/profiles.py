@@ -2,12 +2,15 @@
 
 The profiles are `data/profiles/*.toml`. Everything downstream sees only the `Settings` that come out of
 `resolve`, and nothing asks which profile they came from: `profile` is a label in paths and pages.
+
+A notebook that compares two corpora has `TwoCorpora`: the same parameters, and four more that name the second text.
+Which kind is meant is told by the parameters themselves (`kind_of`).
 """
 
 import ast
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,8 +20,9 @@ from langsim.errors import UsageError
 from langsim.paths import DATA
 from langsim.suggest import unknown
 
-SECTION = "pseudo_families"
 Name = Annotated[str, Field(min_length=1)]
+Pool = Literal["PRETRAIN", "FINETUNE", "DEV", "TEST"]
+TEXT = ("corpus", "data", "domain", "pool")  # what names a text
 
 
 class Settings(BaseModel):
@@ -28,13 +32,13 @@ class Settings(BaseModel):
 
     profile: Name = Field(description="mini, open or paper")
     model: Name = Field(description="a shipped model, a local folder, or a hub id")
-    corpus: Name = Field(description="where the text comes from: catalogs, files, ...")
-    data: str = Field("", description="the folder or file that corpus 'files' reads")
+    corpus: Name = Field(description="where the text comes from: catalogs, files, ntrex, ted or opus100")
+    data: str = Field("", description="the folder or file that corpus files (or ted, opus100) reads")
     languages: list[Name] = Field(min_length=1, description="codes, or the name of a pool such as ted17")
     targets: list[Name] = Field(min_length=1, description="the languages whose pseudo families are shown")
     target_language: Name = Field(description="the language translated into")
     domain: str = Field(description="one domain of the corpus; empty for all")
-    pool: Literal["PRETRAIN", "FINETUNE", "DEV", "TEST"] = Field(description="which split of the text")
+    pool: Pool = Field(description="which split of the text")
     matching: Literal["intersection", "sizes"] = Field(description="how the languages' text is made equal")
     estimator: Literal["batch", "per_example", "sampled"] = Field(description="the Fisher estimator")
     recipe: Literal["paper", "authors_code"] = Field(description="column of the table of switches")
@@ -47,6 +51,36 @@ class Settings(BaseModel):
     device: str = Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
     threads: int = Field(ge=1, description="CPU threads of each worker (fixed, so that sums round the same)")
 
+    @property
+    def sides(self) -> list["Settings"]:
+        """One `Settings` for each text: this one, alone."""
+        return [self]
+
+
+class TwoCorpora(Settings):
+    """The same with a second text: rows of a matrix come from the first, columns from the second (Figure 6)."""
+
+    corpus_b: Name = Field(description="where the second text comes from")
+    data_b: str = Field("", description="the folder or file that corpus_b files (or ted, opus100) reads")
+    domain_b: str = Field(description="one domain of the second corpus; empty for all")
+    pool_b: Pool = Field(description="which split of the second text")
+
+    @property
+    def sides(self) -> list[Settings]:
+        """Two `Settings`, equal but for the text."""
+        first = {name: getattr(self, name) for name in Settings.model_fields}
+        second = {name: getattr(self, f"{name}_b") for name in TEXT}
+        return [Settings(**first), Settings(**{**first, **second})]
+
+
+SECTIONS = {Settings: ("pseudo_families",), TwoCorpora: ("pseudo_families", "across")}  # later ones change earlier ones
+
+
+def kind_of(parameters: Iterable[str]) -> type[Settings]:
+    """The settings that these parameters are of: `TwoCorpora` where one of them is in no other."""
+    own = set(TwoCorpora.model_fields) - set(Settings.model_fields)
+    return TwoCorpora if own & set(parameters) else Settings
+
 
 def folder() -> Path:
     """Where the profiles lie."""
@@ -58,16 +92,19 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.toml"))
 
 
-def defaults(profile: str) -> dict[str, Any]:
+def defaults(profile: str, kind: type[Settings] = Settings) -> dict[str, Any]:
     """The values a profile's file gives to part I, as written (pools of languages not yet expanded)."""
     if profile not in names():
         raise UsageError(f"profile: {unknown(profile, names())}")
     with open(folder() / f"{profile}.toml", "rb") as stream:
-        return tomllib.load(stream)[SECTION]
+        sections = tomllib.load(stream)
+    return {name: value for section in SECTIONS[kind] for name, value in sections[section].items()}
 
 
-def resolve(profile: str = "mini", **overrides: Any) -> Settings:
+def resolve(profile: str = "mini", *, kind: type[Settings] = Settings, **overrides: Any) -> Settings:
     """The profile's settings with `overrides` in place; `None` means the profile's value.
+
+    A domain belongs to its corpus: where another corpus is given and no domain, all of its domains are meant.
 
     Raises:
         UsageError: one line that lists *every* mistake: unknown parameters, codes, corpora and models (with
@@ -76,24 +113,26 @@ def resolve(profile: str = "mini", **overrides: Any) -> Settings:
     problems = []
     if profile not in names():
         problems.append(f"profile: {unknown(profile, names())}")
-    base = defaults(profile if profile in names() else "mini")
+    base = defaults(profile if profile in names() else "mini", kind)
     given = {}
     for name, value in overrides.items():
-        if name not in Settings.model_fields:
-            problems.append(f"parameter: {unknown(name, Settings.model_fields)}")
+        if name not in kind.model_fields:
+            problems.append(f"parameter: {unknown(name, kind.model_fields)}")
         elif value is not None:
             given[name] = value
+    base |= {f"domain{side}": "" for side in ("", "_b") if f"corpus{side}" in given}
     values = {**base, **given, "profile": str(profile)}
-    wrong = _type_errors(values)
+    wrong = _type_errors(values, kind)
     problems += wrong.values()
     problems += _check_languages(values, given, wrong)
-    for check in (_check_corpus, _check_model, _check_params):
+    problems += _check_corpora(values, wrong)
+    for check in (_check_model, _check_params):
         problems += check(values, wrong)
     if values["recipe"] == "authors_code" and values["estimator"] != "batch":
         problems.append("estimator: recipe 'authors_code' squares the gradient of mini-batches; use estimator: batch")
     if problems:
         raise UsageError("; ".join(problems))
-    return Settings(**values)
+    return kind(**values)
 
 
 def from_notebook(namespace: Mapping[str, Any], *, own: tuple[str, ...] = ()) -> Settings:
@@ -105,12 +144,14 @@ def from_notebook(namespace: Mapping[str, Any], *, own: tuple[str, ...] = ()) ->
     """
     parameters = {name: value for name, value in _parameters(namespace).items() if name not in own}
     given = {name: value for name, value in parameters.items() if value or value is False}
-    return resolve(given.pop("profile", "mini"), **given)
+    return resolve(given.pop("profile", "mini"), kind=kind_of(parameters), **given)
 
 
 def overrides(settings: Settings) -> dict[str, Any]:
     """What differs from the profile's own values: empty for a plain run of the profile."""
-    plain = {"data": "", **defaults(settings.profile), "profile": settings.profile}
+    kind = type(settings)
+    optional = {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
+    plain = {**optional, **defaults(settings.profile, kind), "profile": settings.profile}
     _check_languages(plain, {}, {})  # expands the pools
     return {name: value for name, value in settings.model_dump().items() if value != plain[name]}
 
@@ -120,14 +161,17 @@ def _parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
     In IPython that is what the cells *above the first run of this cell* assigned (the parameters cell and the
     one that papermill injects), so that running the cell again later does not take other variables for parameters.
+    Without a history (nbval runs cells so) it is everything there is.
     """
     literals = {
         name: value
         for name, value in namespace.items()
-        if not name.startswith("_") and isinstance(value, str | int | float | list | tuple | dict | None)
+        if not name.startswith("_")
+        and name not in ("In", "Out")
+        and isinstance(value, str | int | float | list | tuple | dict | None)
     }
     history = namespace.get("In")
-    if not isinstance(history, list):
+    if not isinstance(history, list) or not any(history):
         return literals
     cells = list(history)
     above = cells[: cells.index(cells[-1])] if cells else []
@@ -150,10 +194,10 @@ def _assigned(source: str) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def _type_errors(values: dict[str, Any]) -> dict[str, str]:
+def _type_errors(values: dict[str, Any], kind: type[Settings]) -> dict[str, str]:
     """Field -> what is wrong with its type or range."""
     try:
-        Settings.model_validate(values)
+        kind.model_validate(values)
     except ValidationError as error:
         found = {}
         for detail in error.errors():
@@ -219,22 +263,41 @@ def _canonical(codes: list[str]) -> list[str]:
     return languages.resolve(expanded)
 
 
-def _check_corpus(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
-    if {"corpus", "data"} & set(wrong):
+def _check_corpora(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
+    """Each text has its corpus, and two texts are two."""
+    if "corpus_b" not in values:
+        return _check_corpus(values, wrong, "")
+    problems = [*_check_corpus(values, wrong, ""), *_check_corpus(values, wrong, "_b")]
+    texts = [[values.get(f"{name}{side}", "") for name in TEXT] for side in ("", "_b")]
+    if not problems and texts[0] == texts[1]:
+        named = " ".join(f"{name} {value!r}" for name, value in zip(TEXT, texts[0], strict=True) if value)
+        problems.append(f"corpus_b: both texts are the same ({named}); name another with corpus_b, domain_b or pool_b")
+    return problems
+
+
+def _check_corpus(values: dict[str, Any], wrong: Mapping[str, str], side: str) -> list[str]:
+    """`side` is what the names of the text's parameters end in: `_b` for the second of two."""
+    name, place = f"corpus{side}", f"data{side}"
+    if {name, place} & set(wrong):
         return []
     from langsim import corpora
 
-    if values["corpus"] not in corpora.NAMES:
-        return [f"corpus: {unknown(values['corpus'], corpora.NAMES)}"]
-    data = values.get("data", "")
-    if values["corpus"] != "files":
-        return ["data: only corpus 'files' reads a folder; add corpus: files"] if data else []
+    if values[name] not in corpora.NAMES:
+        return [f"{name}: {unknown(values[name], corpora.NAMES)}"]
+    data = values.get(place, "")
+    if data and "path" not in corpora.OPTIONS[values[name]]:
+        return [f"{place}: only corpus 'files' (or 'ted', 'opus100') reads a folder; add {name}: files"]
+    if not data and values[name] != "files":
+        return []
     if not data:
-        return ["data: corpus 'files' needs a folder or file of aligned text; name yours with data (-p data FOLDER)"]
+        return [
+            f"{place}: corpus 'files' needs a folder or file of aligned text; name yours with {place} "
+            f"(-p {place} FOLDER)"
+        ]
     path = Path(data).expanduser().absolute()
     if not path.exists():
-        return [f"data: no file or folder {data!r}"]
-    values["data"] = str(path)  # workers may run elsewhere
+        return [f"{place}: no file or folder {data!r}"]
+    values[place] = str(path)  # workers may run elsewhere
     return []
 
 

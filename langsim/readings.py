@@ -37,10 +37,19 @@ def bullets(*lines: str) -> Prose:
 
 
 def setting(settings: Settings) -> Prose:
-    """What this run compares, with what, and what was changed from the profile."""
+    """What this run compares, with what, what was changed from the profile, and whether the model is a weak instrument.
+
+    Raises:
+        Failure: the cells that judge the shipped model are missing or stale.
+    """
+    from langsim import gate  # which reaches for torch
+
+    judged = gate.verdict(settings.model)
     changed = [f"`{name}`" for name in profiles.overrides(settings)]
-    text = f"corpus `{settings.corpus}`, pool {settings.pool}"
-    text += f", domain `{settings.domain}`" if settings.domain else ""
+    text = "; against ".join(
+        f"corpus `{one.corpus}`, pool {one.pool}" + (f", domain `{one.domain}`" if one.domain else "")
+        for one in settings.sides
+    )
     return prose(
         f"Profile `{settings.profile}`{': changed ' + ', '.join(changed) if changed else ', as it is'}.",
         f"{len(settings.languages)} languages into `{settings.target_language}`: {' '.join(settings.languages)}.",
@@ -48,6 +57,7 @@ def setting(settings: Settings) -> Prose:
         f"Fisher estimator: `{settings.estimator}`, recipe `{settings.recipe}`, parameters `{settings.params}`.",
         f"Measure: `{settings.measure}`"
         + (f", K = {settings.k:g}." if settings.measure in ("overlap", "jaccard") else "."),
+        "" if judged is None or judged.passed else judged.sentence,
     )
 
 

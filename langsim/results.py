@@ -70,6 +70,18 @@ def signature_changes(fresh: str, reference: str) -> list[str]:
     return [f"{k}: {old.get(k, 'none')} -> {new.get(k, 'none')}" for k in keys if old.get(k) != new.get(k)]
 
 
+def stale(signature: str) -> str:
+    """Why a result can't stand any more: it was made with a shipped model that has been replaced since. Empty where it
+    can, and for models that are not shipped."""
+    from langsim import models  # which takes torch
+
+    name, _, digest = parse_signature(signature).get("model", "").partition("@")
+    if name not in models.shipped():
+        return ""
+    now = named(name, models.shipped_digest(name))
+    return "" if f"{name}@{digest}" == now else f"it was made with {name}@{digest}, and the shipped model is {now} now"
+
+
 @dataclass(frozen=True)
 class Result:
     """One exhibit's numbers: a tidy frame, where they come from, how far they may move."""
@@ -229,9 +241,18 @@ def compare_folders(fresh: Path, reference: Path) -> list[Difference]:
 
 
 def accept(fresh: Path, reference: Path) -> list[Path]:
-    """Make the fresh results the reference ones; files that are equal already are left untouched."""
+    """Make the fresh results the reference ones; files that are equal already are left untouched.
+
+    Raises:
+        UsageError: no such folder.
+        Failure: a result of a model that has been replaced since: nothing is taken over then.
+    """
     if not Path(fresh).is_dir():
         raise UsageError(f"no folder of fresh results {fresh}; make them with: make book, or langsim run --all")
+    for path in sorted(Path(fresh).glob("*.csv")):
+        why = stale(read_result(path).signature)
+        if why:
+            raise Failure(f"{path}: {why}; make it again with: langsim run")
     changed = []
     for path in sorted(p for p in Path(fresh).iterdir() if p.suffix in {".csv", ".json", ".nwk"}):
         target = Path(reference) / path.name

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from langsim import profiles
+from langsim import open_data, profiles
 from langsim.errors import Failure, LangsimError, UsageError
 from langsim.paths import DATA, ROOT, atomic_write, sha256_file
 from langsim.results import digest_of
@@ -31,6 +31,7 @@ QUIET = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 
@@ -130,7 +131,8 @@ def plan(
         for name in parameters:
             if name not in defaults:
                 raise UsageError(f"{label(source)}: parameter: {unknown(name, defaults)}")
-        own = tuple(name for name in defaults if name not in profiles.Settings.model_fields)
+        known = profiles.kind_of(defaults).model_fields
+        own = tuple(name for name in defaults if name not in known)
         settings = profiles.from_notebook({**defaults, **parameters}, own=own)
         folder = Path(out).expanduser() if out else RUNS / _variant(settings.profile, parameters)
         part = source.parent.name if source.is_relative_to(NOTEBOOKS) else ""
@@ -185,21 +187,21 @@ def run(item: Run, *, force: bool = False, say: Callable[[str], None] = lambda l
 def dependencies(item: Run) -> dict[str, str]:
     """Digests of everything that a run's outcome depends on."""
     versions = {d.name: d.version for d in metadata.distributions()} | {"python": platform.python_version()}
-    data = [p for p in DATA.rglob("*") if p.is_file() and not _reference_result(p)]
-    user = Path(item.settings.data) if item.settings.data else None
+    data = [p for p in DATA.rglob("*") if p.is_file() and not _reference_result(p, item.settings.profile)]
+    sides = item.settings.sides
+    users = {f"your data{' 2' * n}": Path(side.data) for n, side in enumerate(sides) if side.data}
     checkpoint = Path(item.settings.model)
     folders = {"model": checkpoint} if checkpoint.is_dir() else {}
-    root = os.environ.get("LANGSIM_DATA", "")
-    if root and item.settings.corpus == "ntrex":
-        folders["ntrex"] = Path(root).expanduser() / "ntrex128"
+    if any(side.corpus == "ntrex" for side in sides):
+        folders["ntrex"] = open_data.root() / open_data.collection("ntrex").folder
     return {
         "notebook": sha256_file(item.source),
         "parameters": digest_of(item.parameters),
         "langsim": _digest_of_files((ROOT / "langsim").rglob("*.py"), ROOT),
         "environment": digest_of(versions),
         "data": _digest_of_files(data, DATA),
-        "your data": _digest_of_files([user] if user.is_file() else user.rglob("*"), user) if user else "",
-        "LANGSIM_DATA": root,
+        **{name: _digest_of_files([user] if user.is_file() else user.rglob("*"), user) for name, user in users.items()},
+        "LANGSIM_DATA": os.environ.get("LANGSIM_DATA", ""),
         # A checkpoint's and NTREX's files lie in the folder itself; what a training keeps in subfolders isn't read.
         **{name: _digest_of_files(folder.glob("*"), folder) for name, folder in folders.items()},
     }
@@ -306,10 +308,11 @@ def _variant(profile: str, parameters: Mapping[str, Any]) -> str:
     return f"{profile}-{digest_of(others)[:8]}" if others else profile
 
 
-def _reference_result(path: Path) -> bool:
-    """Reference results are what runs are compared with, not what they depend on (cells are)."""
+def _reference_result(path: Path, profile: str) -> bool:
+    """The reference results of a profile are what its runs are compared with, not what they depend on. (Cells are, and
+    so are other profiles' results, which are shown beside.) Nor do they depend on measured times."""
     parts = path.relative_to(DATA).parts
-    return parts[0] == "results" and "cells" not in parts
+    return parts[0] == "benchmarks" or (parts[:2] == ("results", profile) and "cells" not in parts)
 
 
 def _digest_of_files(paths: Iterable[Path], base: Path) -> str:

@@ -10,7 +10,6 @@ import mmap
 import os
 import re
 import struct
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -21,13 +20,12 @@ import numpy as np
 
 from langsim.errors import Failure, UsageError
 from langsim.layout import Layout, checked
-from langsim.paths import atomic_write
+from langsim.paths import atomic_write, sweep
 
 SUFFIX = ".safetensors"
 FORMAT = "langsim-fisher-1"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@+-]*(\.[A-Za-z0-9_@+-]+)*")
 _BLOCK = 1 << 22  # elements handled at a time: 16 MiB, whatever the size of the model
-_ABANDONED = 24 * 3600.0  # seconds after which a killed writer's temporary file is taken for dead
 
 # Files whose checksum this process has already seen to be right, by identity on disk: reading 17 vectors of a large
 # model twice just to hash them again would cost more than comparing them.
@@ -121,7 +119,7 @@ class FisherStore:
         if vector.dtype != np.float32 or vector.ndim != 1:
             raise UsageError(f"a Fisher vector is 1-D float32, not {vector.ndim}-D {vector.dtype}; convert it first")
         header = _header(key, vector, checked(layout, vector.size), dict(metadata or {}))
-        self._sweep(path)
+        sweep(self.folder)
         with atomic_write(path) as temporary, open(temporary, "wb") as stream:
             stream.write(header)
             for start in range(0, vector.size, _BLOCK):
@@ -167,15 +165,6 @@ class FisherStore:
     def delete(self, key: str) -> None:
         """Remove one vector, if it is there."""
         self.path(key).unlink(missing_ok=True)
-
-    def _sweep(self, path: Path) -> None:
-        """Remove what killed writers of this key left behind (never a living writer's file)."""
-        for leftover in self.folder.glob(f".{path.name}.*.part"):
-            try:
-                if time.time() - leftover.stat().st_mtime > _ABANDONED:
-                    leftover.unlink()
-            except OSError:  # another process was quicker
-                continue
 
 
 def _header(key: str, vector: np.ndarray, layout: Layout, metadata: dict[str, Any]) -> bytes:

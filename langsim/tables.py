@@ -1,4 +1,4 @@
-"""Reading the small CSV tables of `data/`: text cells, named columns, nothing guessed."""
+"""Reading the small CSV and TSV tables of `data/`: text cells, named columns, nothing guessed."""
 
 import csv
 from pathlib import Path
@@ -7,14 +7,14 @@ from langsim.errors import Failure
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV file as dicts of text (an empty cell is an empty text, `no` stays `no`).
+    """The rows of a CSV file (of a `.tsv`: tabs) as dicts of text (an empty cell is an empty text, `no` stays `no`).
 
     Raises:
         Failure: the file is missing, lacks one of `columns`, or a row has not as many cells as the header.
     """
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
             missing = [column for column in columns if column not in (reader.fieldnames or [])]
             if missing:
                 raise Failure(f"{path}: no column {', '.join(missing)}; restore the file from the repository")

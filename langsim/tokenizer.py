@@ -41,6 +41,7 @@ class Tokenizer:
             vocab_size=vocab_size,
             character_coverage=character_coverage,
             model_type="unigram",
+            normalization_rule_name="nfkc",  # the default rule makes spaces of the joiners of Persian and Bengali
             byte_fallback=True,
             bos_id=BOS,
             pad_id=PAD,

@@ -7,6 +7,7 @@ import pandas as pd
 from skbio import TreeNode
 
 from langsim import readings, reference
+from langsim.agreement import holm
 from langsim.comparison import Comparison
 from langsim.readings import Prose
 from langsim.trees import Clustering, cluster, compare
@@ -18,7 +19,8 @@ class TreeStudy:
 
     Attributes:
         reference: topology only. source: where it comes from.
-        clusterings: title to clustering. table: one row a clustering, how it compares with the reference.
+        clusterings: title to clustering. table: one row a clustering, how it compares with the reference; `p_value` is
+            that of a one-sided Mantel test after Holm's correction for all rows.
     """
 
     reference: TreeNode
@@ -46,19 +48,19 @@ def study(comparison: Comparison) -> TreeStudy:
         if len(raw[title]) == len(leaves):
             clusterings[title] = cluster(raw[title], larger_is_similar=True)
             clusterings[f"{title}, centred"] = cluster(centred[title], larger_is_similar=True)
-    rows = []
-    for title, one in clusterings.items():
-        found = compare(one.tree, tree)
-        rows.append(
-            {
-                "tree": title,
-                "cophenetic_correlation": one.cophenetic_correlation,
-                "robinson_foulds": int(found.robinson_foulds),
-                "normalised": found.normalised,
-                "correlation": found.correlation,
-                "p_value": found.p_value,
-            }
-        )
+    compared = {title: compare(one.tree, tree) for title, one in clusterings.items()}
+    chances = holm([found.p_value for found in compared.values()])
+    rows = [
+        {
+            "tree": title,
+            "cophenetic_correlation": clusterings[title].cophenetic_correlation,
+            "robinson_foulds": int(found.robinson_foulds),
+            "normalised": found.normalised,
+            "correlation": found.correlation,
+            "p_value": chance,
+        }
+        for (title, found), chance in zip(compared.items(), chances.tolist(), strict=True)
+    ]
     return TreeStudy(tree, source, clusterings, pd.DataFrame(rows))
 
 
@@ -74,7 +76,8 @@ def reading(study: TreeStudy) -> Prose:
         lines.append(
             f"{title}: has {_listed(kept)}, lacks {_listed(lost)}; Robinson-Foulds distance "
             f"{row['robinson_foulds']:.0f} ({row['normalised']:.0%} of the most there could be); cophenetic distances "
-            f"correlate with the reference's by {readings.number(row['correlation'])} ({readings.p(row['p_value'])})."
+            f"correlate with the reference's by {readings.number(row['correlation'])} ({readings.p(row['p_value'])}, "
+            "Holm's)."
         )
     return readings.bullets(*lines)
 

@@ -3,8 +3,10 @@
 Each builder takes a folder, some text, a SentencePiece model trained on it, and its (piece, score) list.
 """
 
+import io
 import json
 
+import sentencepiece
 import torch
 import transformers
 from tiny import save_tiny_m2m
@@ -14,8 +16,18 @@ from langsim import languages
 CODES = ("en", "fa", "de", "ja")
 SMALL = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 16}
 SMALL |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 64}
+SMALL |= {"init_std": 0.2}  # with the usual 0.02 the encoder's gradient is next to nothing at this size
 ENCODER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 ENCODER |= {"max_position_embeddings": 66}
+
+
+def train_pieces(text):
+    """A small SentencePiece model as bytes, and its (piece, score) list without the special pieces."""
+    found = io.BytesIO()
+    options = {"vocab_size": 500, "hard_vocab_limit": False, "num_threads": 1, "minloglevel": 2}
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(text), model_writer=found, **options)
+    model = sentencepiece.SentencePieceProcessor(model_proto=found.getvalue())
+    return found.getvalue(), [(model.id_to_piece(i), model.get_score(i)) for i in range(3, len(model))]
 
 
 def save(path, model, tokenizer=None):
@@ -62,12 +74,16 @@ def build_marian(path, text, model, listed):
     return save(path, transformers.MarianMTModel(transformers.MarianConfig(vocab_size=len(words), **ids, **SMALL)))
 
 
-def build_t5(path, text, model, listed):
+def build_t5(path, text, model, listed, kind="T5"):
     tokenizer = transformers.T5Tokenizer(vocab=special("<pad>", "</s>", "<unk>") + listed)
     torch.manual_seed(0)
     shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2, "n_positions": 32}
-    config = transformers.T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **shape)
-    return save(path, transformers.T5ForConditionalGeneration(config), tokenizer)
+    config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), decoder_start_token_id=0, **shape)
+    return save(path, getattr(transformers, f"{kind}ForConditionalGeneration")(config), tokenizer)
+
+
+def build_mt5(path, text, model, listed):
+    return build_t5(path, text, model, listed, kind="MT5")
 
 
 def build_xlmr(path, text, model, listed):

@@ -140,6 +140,22 @@ def test_results_are_compared_and_a_difference_is_a_failure(capsys, tmp_path):
     assert status == 1 and "row 1, value: 0.52 instead of 0.5" in out and "make accept" in err
 
 
+def test_results_of_a_profile_are_accepted(capsys, tmp_path, monkeypatch):
+    import pandas as pd
+
+    monkeypatch.setattr(results, "DATA", tmp_path / "data")
+    monkeypatch.setenv("LANGSIM_RESULTS", str(tmp_path / "fresh"))
+    assert call(capsys, "results", "accept", "--profile", "opne")[0] == 2
+    status, _, err = call(capsys, "results", "accept", "--profile", "open")
+    assert status == 2 and "no folder of fresh results" in err
+    frame = pd.DataFrame({"target": ["fa"], "value": [0.5]})
+    results.write_result("x", frame, signature="k:0.4", folder=tmp_path / "fresh" / "open")
+    status, out, err = call(capsys, "results", "accept", "--profile", "open")
+    assert (status, out) == (0, "") and "x.csv" in err and "x.json" in err
+    assert results.read_result(tmp_path / "data" / "results" / "open" / "x.csv").frame.equals(frame)
+    assert call(capsys, "results", "accept", "--profile", "open") == (0, "", "")
+
+
 def test_the_cache_can_be_seen_and_cleared(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path))
     (tmp_path / "fisher").mkdir()

@@ -37,20 +37,20 @@ def texts(settings):
         (2, 100, 17, 1, 2),
         (8, 100, 3, 1, 1),
         (8, 100, 40, 4, 2),  # threads share the cores too
-        (8, 2.5, 40, 1, 3),  # 0.8 GB a process
+        (8, 3.5, 40, 1, 3),  # a gigabyte a process
         (8, 0.1, 40, 1, 1),  # never none
     ],
 )
 def test_processes_fit_into_cores_and_memory(monkeypatch, settings, cores, gigabytes, texts, threads, jobs):
     monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=gigabytes * 1e9))
-    assert estimation._jobs(texts, settings.model_copy(update={"threads": threads})) == jobs
+    assert estimation.processes(texts, settings.model_copy(update={"threads": threads}), need=1e9) == jobs
 
 
-def test_what_joblib_was_told_comes_first_and_a_gpu_is_not_shared(settings):
+def test_what_joblib_was_told_comes_first_and_a_gpu_is_not_shared(settings, texts):
     with joblib.parallel_config(n_jobs=3):
-        assert estimation._jobs(40, settings) is None
-    assert estimation._jobs(40, settings.model_copy(update={"device": "cuda"})) == 1
+        assert estimation._jobs(texts, settings) is None
+    assert estimation.processes(40, settings.model_copy(update={"device": "cuda"}), need=1e9) == 1
 
 
 @pytest.mark.parametrize("seed", [None, 5])
@@ -62,6 +62,16 @@ def test_processes_give_the_same_numbers(settings, texts, tmp_path, seed):
     for key in (text.key for text in texts):
         assert np.array_equal(one.get(key).values, two.get(key).values)
         assert one.get(key).metadata == two.get(key).metadata
+
+
+def test_threads_that_share_the_model_give_the_same_numbers(settings, texts, tmp_path):
+    estimate_missing(texts, tmp_path / "one", settings, "layers", jobs=1)
+    with joblib.parallel_config(backend="threading", n_jobs=4):
+        estimate_missing(texts, tmp_path / "threads", settings, "layers")
+    one, threads = (FisherStore(tmp_path / name) for name in ("one", "threads"))
+    for text in texts:
+        assert np.array_equal(one.get(text.key).values, threads.get(text.key).values)
+        assert one.get(text.key).metadata == threads.get(text.key).metadata
 
 
 def test_weights_are_drawn_from_the_seed(settings):

@@ -110,6 +110,16 @@ def test_a_narrow_range_gets_a_third_digit():
     assert_sound(figure)
 
 
+def test_a_measured_diagonal_is_shown_like_any_other_cell():
+    matrix = table(5)
+    np.fill_diagonal(values := matrix.to_numpy(copy=True), [0.31, 0.32, 0.33, 0.34, 0.35])
+    measured = pd.DataFrame(values, matrix.index, matrix.columns)
+    figure = figures.heatmap(measured, diagonal=True)
+    mesh = next(child for child in figure.axes[0].get_children() if isinstance(child, QuadMesh))
+    assert not np.ma.getmaskarray(mesh.get_array()).any() and mesh.get_clim()[0] == pytest.approx(0.31)
+    assert {"31", "32", "33", "34", "35"} <= {text.get_text() for text in figure.axes[0].texts}
+
+
 @pytest.mark.parametrize("diagonal", [0.0, 1.0, 99.0])
 def test_colours_do_not_see_the_diagonal(diagonal):
     matrix = table(6)
@@ -170,7 +180,7 @@ def test_boxes_are_the_families_in_the_order_of_the_rows():
 
 
 def test_highlighted_cells_are_framed():
-    figure = figures.heatmap(table(4), highlight=[(CODES[1], CODES[2]), ("xx", CODES[0])])
+    figure = figures.heatmap(table(4), highlight={"": [(CODES[1], CODES[2]), ("xx", CODES[0])]})
     frames = [p for p in figure.axes[0].patches if to_hex(p.get_edgecolor()) == "#000000"]
     assert [p.get_xy() for p in frames] == [(2, 1)]
 

@@ -40,15 +40,22 @@ def dense(shape, g=None, x=None, rows=None):
 
 
 @settings(max_examples=60, deadline=None)
-@given(sizes=SIZES, seed=st.integers(0, 99), tile=st.sampled_from([1, 8, 20, 1 << 18]), with_rows=st.booleans())
+@given(
+    sizes=SIZES,
+    seed=st.integers(0, 99),
+    tile=st.sampled_from([1, 8, 20, 1 << 18]),
+    width=st.sampled_from([1, 2, 4, 1 << 10]),
+    with_rows=st.booleans(),
+)
 @pytest.mark.parametrize("path", [products._add_one_by_one, products._add_together])
-def test_tiles_of_products(path, sizes, seed, tile, with_rows):
+def test_tiles_of_products(path, sizes, seed, tile, width, with_rows):
     g, x, rows = operands(sizes, seed)
     rows = rows if with_rows else None
     out = torch.ones(sizes[2], sizes[3], dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "_CACHED", tile)
         patch.setattr(products, "_MANY", tile)
+        patch.setattr(products, "_WIDTH", width)
         path(out, g, x, rows)
     torch.testing.assert_close(out, 1 + dense(out.shape, g, x, rows), rtol=1e-12, atol=1e-12)
 

@@ -13,7 +13,7 @@ from langsim import exhibits, profiles
 ROOT = Path(__file__).resolve().parent.parent
 TWINS = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]_*.md"))
 EXECUTED = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]_*.ipynb"))
-DRAWS = re.compile(r"\b(figures|diagrams)\.\w+\(")
+DRAWS = re.compile(r"\b(charts|diagrams|figures)\.\w+\(")
 each_twin = pytest.mark.parametrize("path", TWINS, ids=lambda path: path.stem)
 
 
@@ -40,8 +40,12 @@ def test_parameters_are_the_settings(path):
     cell = next(cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", []))
     body = ast.parse(cell.source).body
     given = {node.target.id: ast.literal_eval(node.value) for node in body}
-    assert list(given) == list(profiles.Settings.model_fields)
-    assert profiles.from_notebook(given) == profiles.resolve("mini"), "an empty value must mean the profile's"
+    kind = profiles.kind_of(given)
+    shared = list(kind.model_fields)
+    own = tuple(list(given)[len(shared) :])  # a notebook's own parameters come last, with their values
+    assert list(given) == [*shared, *own] and all(given[name] for name in own)
+    expected = profiles.resolve("mini", kind=kind)
+    assert profiles.from_notebook(given, own=own) == expected, "an empty value must mean the profile's"
     assert all("#" in line for line in cell.source.splitlines() if line), "every parameter has its help"
 
 
@@ -49,7 +53,7 @@ def test_parameters_are_the_settings(path):
 def test_parameters_are_checked_in_the_next_cell(path):
     cells = code_cells(path)
     first = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
-    assert first == 0 and "profiles.from_notebook(globals())" in cells[1].source
+    assert first == 0 and "profiles.from_notebook(globals()" in cells[1].source
 
 
 @each_twin

@@ -64,17 +64,32 @@ def test_an_empty_line_is_no_text_and_odd_separators_end_no_line(ntrex):
 def test_what_is_missing_is_said_in_one_line(ntrex, monkeypatch, tmp_path):
     german, english = ntrex / "newstest2019-ref.deu.txt", ntrex / "newstest2019-src.eng.txt"
     german.write_text("too\nfew\n")
-    assert "has 2 lines, expected 6: fetch NTREX-128 again" in refusal()
+    assert "has 2 lines, expected 6: `langsim data fetch ntrex` gets it again" in refusal()
     german.write_bytes(b"\xff\n" * 6)
     assert "is not UTF-8 (byte 0)" in refusal()
     german.unlink()
     assert "de" not in corpora.load("ntrex").languages
     english.unlink()
-    assert "newstest2019-src.eng.txt is missing: fetch NTREX-128 again" in refusal()
+    assert "newstest2019-src.eng.txt is missing: `langsim data fetch ntrex` gets it again" in refusal()
     monkeypatch.setenv("LANGSIM_DATA", str(tmp_path / "elsewhere"))
-    assert "no folder ntrex128 there" in refusal()
+    assert "elsewhere (nothing in ntrex128/): get it with `langsim data fetch ntrex`" in refusal()
     monkeypatch.delenv("LANGSIM_DATA")
-    assert "set it to a folder that holds ntrex128/" in refusal()
+    monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path / "cache"))
+    assert "get it with `langsim data fetch ntrex`, or set LANGSIM_DATA to a folder that holds it" in refusal()
+
+
+def test_without_langsim_data_it_is_where_fetch_puts_it(ntrex, tmp_path, monkeypatch):
+    here = corpora.load("ntrex")
+    monkeypatch.delenv("LANGSIM_DATA")
+    monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "open").mkdir(parents=True)
+    ntrex.rename(tmp_path / "cache" / "open" / "ntrex128")
+    assert corpora.load("ntrex").digest == here.digest
+
+
+def test_what_a_fetch_has_left_out_is_noted(ntrex):
+    (left_out,) = corpora.load("ntrex").notes.items()
+    assert left_out == ("files not there (`langsim data fetch ntrex` gets them)", 59 - 4)  # zho-TW is not of the 59
 
 
 @pytest.mark.skipif(not os.environ.get("LANGSIM_DATA"), reason="LANGSIM_DATA is not set")

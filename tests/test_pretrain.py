@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,6 +40,8 @@ RECIPE = {
         "domain": {"news": 0.4, "software": 0.35, "names": 0.25},
     },
     "training": {
+        "budget": 1_000_000,
+        "decay": 0.35,
         "tokens_per_batch": 400,
         "max_tokens": 24,
         "learning_rate": 5e-3,
@@ -161,16 +164,32 @@ def test_the_smoothed_loss_is_torchs(smoothing):
     labels = torch.randint(0, 11, (3, 5), generator=generator)
     labels[0, 3:], labels[2] = -100, -100
     expected = cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
-    assert pretrain.smoothed_loss(logits, labels, smoothing).item() == pytest.approx(expected.item(), rel=1e-12)
+    scored = labels != -100
+    assert pretrain.smoothed_loss(logits[scored], labels[scored], smoothing).item() == pytest.approx(
+        expected.item(), rel=1e-12
+    )
 
 
-def test_the_learning_rate_warms_up_and_falls_as_the_inverse_square_root():
-    settings = {"learning_rate": 2e-3, "warmup": 400}
-    rate = [pretrain.learning_rate(step, settings) for step in range(2000)]
+def test_the_learning_rate_warms_up_falls_and_ends_at_zero():
+    settings = {"learning_rate": 2e-3, "warmup": 400, "budget": 1000, "decay": 0.25}
+    rate = [pretrain.learning_rate(step, 0, settings) for step in range(2000)]
     assert rate[0] == pytest.approx(2e-3 / 400) and rate[199] == pytest.approx(1e-3)
     assert max(rate) == rate[399] == pytest.approx(2e-3)
     assert rate[1599] == pytest.approx(1e-3)
     assert np.allclose(np.diff(rate[:400], 2), 0, atol=1e-12)
+    late = [pretrain.learning_rate(1599, tokens, settings) for tokens in (0, 750, 875, 1000, 1200)]
+    assert late == pytest.approx([1e-3, 1e-3, 0.5e-3, 0, 0])
+
+
+def test_a_step_is_the_loss_of_the_whole_model(text, tokenizer):
+    training = {**RECIPE["training"], "learning_rate": 0.0}
+    model = pretrain.new_model({**RECIPE, "model": {**RECIPE["model"], "dropout": 0.0}}, tokenizer).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    batch = next(pretrain.Examples(text, RECIPE, tokenizer, seed=0).batches(400))
+    logits = model(**batch).logits
+    expected = cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), label_smoothing=0.1)
+    found = pretrain._step(model, optimizer, batch, training, {"step": 0, "tokens": 0})
+    assert found == pytest.approx(expected.item(), rel=1e-5)
 
 
 # Training --------------------------------------------------------------------------------------------------------
@@ -251,12 +270,15 @@ def test_a_loss_that_is_not_finite_stops(text, tmp_path):
         pretrain.run(recipe, text, out=tmp_path, steps=20)
 
 
-def test_training_needs_an_end_and_ends_by_the_clock_too(trained, text, tmp_path):
-    with pytest.raises(UsageError, match="give minutes or steps"):
-        pretrain.run(RECIPE, text, out=tmp_path)
+def test_training_ends_with_its_budget_and_by_the_clock(trained, text, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(trained[0], out)
-    assert pretrain.run(RECIPE, text, out=out, minutes=0)["step"] == 31
+    assert pretrain.run(RECIPE, text, out=out, minutes=0)["step"] == 30
+    budget = trained[1]["tokens"] + 500
+    recipe = {**RECIPE, "training": {**RECIPE["training"], "budget": budget}}
+    state = pretrain.run(recipe, text, out=out)
+    assert state["tokens"] >= budget and 30 < state["step"] < 36
+    assert pretrain.run(recipe, text, out=out) == state  # and there is nothing more to do
 
 
 def test_training_by_name_starts_from_what_is_shipped_unless_told_to_start_anew(trained, text, tmp_path, monkeypatch):
@@ -267,10 +289,11 @@ def test_training_by_name_starts_from_what_is_shipped_unless_told_to_start_anew(
     monkeypatch.setattr(pretraining, "MODELS", models)
     monkeypatch.setattr(pretraining, "recipe", lambda name: RECIPE)
     monkeypatch.setattr(pretraining, "training_text", lambda settings: text)
-    assert pretrain.train("mini-m2m", minutes=0, out=out)["step"] == 31
-    assert pretrain.train("mini-m2m", minutes=0, out=out)["step"] == 32
-    assert pretrain.train("mini-m2m", minutes=0, out=out, fresh=True)["step"] == 1
-    assert pretrain.train("mini-m2m", minutes=0, out=out)["step"] == 2
+    monkeypatch.setattr(pretrain, "run", partial(pretrain.run, steps=1))
+    assert pretrain.train("mini-m2m", minutes=9, out=out)["step"] == 31
+    assert pretrain.train("mini-m2m", minutes=9, out=out)["step"] == 32
+    assert pretrain.train("mini-m2m", minutes=9, out=out, fresh=True)["step"] == 1
+    assert pretrain.train("mini-m2m", minutes=9, out=out)["step"] == 2
 
 
 def test_the_untrained_model_is_the_same_from_the_same_seed(tokenizer):

@@ -35,6 +35,58 @@ def test_every_profile_names_every_parameter(name):
     assert set(values) == set(profiles.Settings.model_fields) - {"profile", "data"}
 
 
+@pytest.mark.parametrize("name", ["mini", "open", "paper"])
+def test_every_profile_names_a_second_text(name):
+    kind = profiles.TwoCorpora
+    values = profiles.defaults(name, kind)
+    assert set(values) == set(kind.model_fields) - {"profile", "data", "data_b"}
+    settings = profiles.resolve(name, kind=kind, model="organisation/name")
+    first, second = settings.sides
+    assert (first.corpus, first.domain) != (second.corpus, second.domain)
+    assert profiles.overrides(profiles.resolve(name, kind=kind, model=values["model"])) == {}
+    for field in set(profiles.Settings.model_fields) - set(profiles.TEXT):
+        assert getattr(first, field) == getattr(second, field) == getattr(settings, field)
+    assert type(first) is type(second) is profiles.Settings and first.sides == [first]
+
+
+def test_the_parameters_tell_which_settings_are_meant(model):
+    assert profiles.kind_of(["profile", "corpus"]) is profiles.Settings
+    assert profiles.kind_of(["profile", "corpus", "domain_b"]) is profiles.TwoCorpora
+    empty = {"profile": "mini", "model": model, "corpus": "", "corpus_b": "", "domain_b": ""}
+    settings = profiles.from_notebook(empty)
+    assert settings == profiles.resolve("mini", kind=profiles.TwoCorpora, model=model)
+    assert profiles.from_notebook({**empty, "domain_b": "software"}).domain_b == "software"
+    with pytest.raises(UsageError, match=r"parameter: unknown 'domain_c' \(did you mean 'domain"):
+        profiles.from_notebook({**empty, "domain_c": "names"})
+    assert "parameter: unknown 'domain_b'" in message(domain_b="names")
+
+
+def two(**parameters):
+    return message(kind=profiles.TwoCorpora, **parameters)
+
+
+def test_mistakes_about_the_second_text_name_its_parameters(model, tmp_path):
+    assert "corpus_b: unknown 'catalog' (did you mean 'catalogs'?)" in two(model=model, corpus_b="catalog")
+    assert "data_b: corpus 'files' needs" in two(model=model, corpus_b="files")
+    assert "data_b: no file or folder" in two(model=model, corpus_b="files", data_b="no/such")
+    assert "data_b: only corpus 'files'" in two(model=model, data_b=str(tmp_path))
+    assert "pool_b: unknown 'TST'" in two(model=model, pool_b="TST")
+    text = two(model=model, domain_b="interface")
+    assert text == (
+        "corpus_b: both texts are the same (corpus 'catalogs' domain 'interface' pool 'FINETUNE'); "
+        "name another with corpus_b, domain_b or pool_b"
+    )
+    assert profiles.resolve(kind=profiles.TwoCorpora, model=model, domain_b="interface", pool_b="DEV").pool_b == "DEV"
+
+
+def test_a_domain_goes_with_its_corpus(model, tmp_path):
+    own = {"kind": profiles.TwoCorpora, "model": model, "corpus": "files", "data": str(tmp_path)}
+    settings = profiles.resolve(**own)
+    assert (settings.domain, settings.domain_b) == ("", "names")
+    assert profiles.resolve(**own, domain="text").domain == "text"
+    assert profiles.resolve(kind=profiles.TwoCorpora, model=model, corpus_b="catalogs").domain_b == ""
+
+
 def test_defaults_are_the_files_with_the_pool_expanded(model):
     settings = profiles.resolve(model=model)
     with open(profiles.folder() / "mini.toml", "rb") as stream:
@@ -95,15 +147,16 @@ def test_each_mistake_says_what_is_wrong(parameters, words):
 
 
 @pytest.mark.parametrize("name", profiles.names())
-def test_every_profile_runs_or_says_what_to_give(name, tmp_path):
-    """Nothing in a profile names what does not exist: all that may be missing is the user's own text."""
-    (tmp_path / "ted").mkdir()
-    own = {"data": str(tmp_path / "ted")} if profiles.defaults(name)["corpus"] == "files" else {}
-    assert profiles.resolve(name, model="organisation/name", **own).profile == name
-    if own:
-        text = message(profile=name)
-        assert text.startswith("data: corpus 'files' needs a folder or file of aligned text") and ";" in text
-        assert text.endswith("(-p data FOLDER)")
+def test_every_profile_runs_as_it_is(name):
+    """Nothing in a profile names what does not exist."""
+    assert profiles.resolve(name, model="organisation/name").profile == name
+
+
+@pytest.mark.parametrize("corpus", ["ted", "opus100"])
+def test_data_names_a_local_copy_of_a_corpus_of_the_hub(corpus, model, tmp_path):
+    assert profiles.resolve(model=model, corpus=corpus).data == ""
+    assert profiles.resolve(model=model, corpus=corpus, data=str(tmp_path)).data == str(tmp_path)
+    assert "no file or folder" in message(model=model, corpus=corpus, data=str(tmp_path / "nowhere"))
 
 
 def test_a_folder_without_a_model_is_no_model(tmp_path):
@@ -172,3 +225,9 @@ def test_settings_cannot_be_changed_or_extended(model):
         settings.k = 0.3
     with pytest.raises(ValueError, match="xtra"):
         profiles.Settings(**settings.model_dump(), more=1)
+
+
+def test_a_notebook_that_runs_without_history_keeps_its_parameters():
+    namespace = {"In": [""], "Out": {}, "profile": "mini", "languages": ["fa", "hi"], "domain_b": "names"}
+    settings = profiles.from_notebook(namespace)
+    assert isinstance(settings, profiles.TwoCorpora) and settings.languages == ["fa", "hi"]

@@ -146,6 +146,25 @@ def test_folders_are_compared_file_by_file_and_accepted(frame, tmp_path):
         results.compare_folders(tmp_path / "nothing", reference)
 
 
+def test_a_result_of_a_replaced_model_is_stale_and_not_accepted(frame, tmp_path):
+    from langsim import models
+
+    now = models.shipped_digest("mini-m2m")
+    sound, old = (f"model:{results.named('mini-m2m', digest)}|k:0.4" for digest in (now, "0" * 64))
+    assert results.stale(sound) == results.stale(SIGNATURE) == results.stale("k:0.4") == ""
+    assert results.stale(old) == (
+        f"it was made with mini-m2m@000000000000, and the shipped model is mini-m2m@{now[:12]} now"
+    )
+    fresh, reference = tmp_path / "fresh", tmp_path / "reference"
+    results.write_result("a", frame, signature=sound, folder=fresh)
+    results.write_result("b", frame, signature=old, folder=fresh)
+    with pytest.raises(Failure, match=r"b\.csv: it was made with mini-m2m@0+, and .* make it again with: langsim run"):
+        results.accept(fresh, reference)
+    assert not reference.exists(), "nothing is taken over"
+    results.write_result("b", frame, signature=sound, folder=fresh)
+    assert len(results.accept(fresh, reference)) == 4
+
+
 def test_damage_is_one_clear_line(frame, tmp_path):
     path = results.write_result("a", frame, signature=SIGNATURE, folder=tmp_path)
     path.with_suffix(".json").write_text("{")

@@ -193,8 +193,11 @@ def test_the_content_of_ntrex_counts_where_it_is_the_corpus(demo, tmp_path, monk
     assert ntrex.settings.corpus == "ntrex" != catalogs.settings.corpus
     assert changed_by(ntrex, lambda: file.write_text("zwei\n")) == ["ntrex"]
     assert changed_by(catalogs, lambda: file.write_text("drei\n")) == []
-    monkeypatch.delenv("LANGSIM_DATA")
-    assert "ntrex" not in runner.dependencies(ntrex)
+    monkeypatch.delenv("LANGSIM_DATA")  # then it is where `langsim data fetch` puts it
+    monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path / "cache"))
+    fetched = tmp_path / "cache" / "open" / "ntrex128" / "newstest2019-ref.deu.txt"
+    fetched.parent.mkdir(parents=True)
+    assert changed_by(ntrex, lambda: fetched.write_text("eins\n")) == ["ntrex"]
 
 
 def test_plain_papermill_works_and_ends_with_one_clear_line(demo, tmp_path):
@@ -225,3 +228,32 @@ def test_the_record_says_what_the_run_depended_on(demo, tmp_path, monkeypatch):
     runner.run(item)
     record = json.loads(item.record.read_text())
     assert set(record["depends"]) >= {"notebook", "parameters", "langsim", "environment", "data"}
+
+
+TWO = NOTEBOOK.replace(
+    "k: float = 0.0  # share of active parameters\n",
+    'k: float = 0.0  # share of active parameters\ncorpus_b: str = ""  # a corpus\ndata_b: str = ""  # a folder\n',
+)
+
+
+def test_a_notebook_of_two_corpora_is_checked_and_followed(demo, tmp_path):
+    demo.write_text(TWO)
+    with pytest.raises(UsageError, match="corpus_b: unknown 'catalog'"):
+        plan(demo, tmp_path / "out", corpus_b="catalog")
+    text = tmp_path / "text.tsv"
+    text.write_text("en\tfa\nyes\tbale\n")
+    item = plan(demo, tmp_path / "out", corpus_b="files", data_b=str(text))
+    assert item.settings.data_b == str(text)
+    assert changed_by(item, lambda: text.write_text("en\tfa\nyes\tare\n")) == ["your data 2"]
+
+
+def test_runs_depend_on_other_profiles_results_and_not_on_their_own(demo, tmp_path, monkeypatch):
+    """The others are shown beside; what a run is compared with afterwards is no part of it."""
+    monkeypatch.setattr(runner, "DATA", tmp_path / "data")
+    files = [tmp_path / "data" / "results" / place for place in ("mini/x.csv", "open/x.csv", "mini/cells/k/c.json")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("1")
+    item = plan(demo, tmp_path / "out")
+    changed = [changed_by(item, lambda file=file: file.write_text("2")) for file in files]
+    assert changed == [[], ["data"], ["data"]]

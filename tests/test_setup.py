@@ -31,9 +31,11 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*/*.ipynb"))
 
 
 def pyproject_requirements():
-    """Every requirement of the package and its extras, the package's own extras apart."""
+    """Every requirement of the package and its extras; without the package's own extras, and without the peers of the
+    benchmarks, which no test and no page needs."""
     project = PYPROJECT["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "benchmarks"}
+    lists = [project["dependencies"], *extras.values()]
     found = [Requirement(line) for lines in lists for line in lines]
     return [r for r in found if r.name != "langsim"]
 

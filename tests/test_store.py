@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from langsim import layout as layouts
+from langsim import paths
 from langsim.errors import Failure, UsageError
 from langsim.store import FisherStore
 
@@ -234,9 +235,7 @@ def test_two_processes_writing_one_key_never_show_a_mixture(store):
     """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), str(store.folder), str(value)], env=environment
-        )
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(store.folder), str(value)], env=environment)
         for value in (1, 2)
     ]
     seen = set()
@@ -249,15 +248,46 @@ def test_two_processes_writing_one_key_never_show_a_mixture(store):
     assert os.listdir(store.folder) == ["fa.safetensors"]
 
 
-def test_what_a_killed_writer_left_is_ignored_and_swept_when_old(store):
+def test_what_a_killed_writer_left_is_ignored_and_swept(store):
+    """A living writer's file stays: the kernel knows, for a dead one holds no lock."""
+    store.put("fa", vector(), LAYOUT)
+    dead = [store.folder / f".{key}.safetensors.x.part" for key in ("fa", "hi")]
+    for leftover in dead:
+        leftover.write_bytes(b"half")
+    with paths.atomic_write(store.path("fa")) as living:
+        assert not dead[0].exists() and dead[1].exists(), "of the same file only: other files may be another program's"
+        assert store.keys() == ["fa"]
+        store.put("fa", vector(1), LAYOUT)
+        assert sorted(store.folder.iterdir()) == sorted([living, store.path("fa")])
+        living.write_bytes(b"whole")
+    assert store.path("fa").read_bytes() == b"whole"
+    assert os.listdir(store.folder) == ["fa.safetensors"]
+
+
+def test_where_files_cannot_be_locked_age_tells(store, monkeypatch):
     store.put("fa", vector(), LAYOUT)
     old, young = (store.folder / f".fa.safetensors.{name}.part" for name in ("old", "young"))
     for leftover in (old, young):
         leftover.write_bytes(b"half")
     os.utime(old, (time.time() - 200_000,) * 2)
-    assert store.keys() == ["fa"]
+    monkeypatch.setattr(paths, "_locked", lambda handle: None)
     store.put("fa", vector(1), LAYOUT)
     assert not old.exists() and young.exists(), "a young one may belong to a living writer"
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(store, monkeypatch):
+    real, seen = paths._locked, []
+
+    def swept(handle):
+        if not seen:  # another process was quicker than this one, between making the file and locking it
+            seen.extend(store.folder.glob(".*.part"))
+            seen[0].unlink()
+        return real(handle)
+
+    monkeypatch.setattr(paths, "_locked", swept)
+    store.put("fa", vector(), LAYOUT)
+    assert len(seen) == 1 and os.listdir(store.folder) == ["fa.safetensors"]
+    assert np.array_equal(store.get("fa").values, vector())
 
 
 def test_spans_merge_neighbours_and_name_what_is_missing():

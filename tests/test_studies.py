@@ -163,6 +163,22 @@ def test_tree_study_on_slavic_and_on_other_languages(ted, romance):
     assert sorted(other.leaves) == sorted(ROMANCE) and list(other.clusterings) == ["Ours", "Ours, centred"]
 
 
+def test_p_values_of_trees_are_adjusted_for_all_of_them(ted):
+    """Step down by hand: the smallest of m p-values counts m times, the next m - 1 times, and none is below another."""
+    from langsim.trees import compare
+
+    study = tree_study.study(comparison.with_published(ted))
+    own = [compare(one.tree, study.reference).p_value for one in study.clusterings.values()]
+    largest, expected = 0.0, {}
+    for place, p in enumerate(sorted(own)):
+        largest = max(largest, min(1.0, p * (len(own) - place)))
+        expected[p] = largest
+    assert list(study.table["p_value"]) == pytest.approx([expected[p] for p in own])
+    assert list(study.table["p_value"]) != pytest.approx(own)
+    words = f"({readings.p(study.table['p_value'].iloc[-1])}, Holm's)."
+    assert tree_study.reading(study).text.splitlines()[-1].endswith(words)
+
+
 def test_families_by_every_measure(ted):
     rows = {row.name: row for row in family_study.rows(ted)}
     assert list(rows) == ["KL", "KL, normalised", "MSE", "MSE, normalised", "Overlap", "Overlap, centred"]
@@ -243,6 +259,22 @@ def test_families_are_tested_for_all_measures_together(ted):
     assert smallest.adjusted == pytest.approx(min(1, 3 * smallest.p_value))
     assert replace(smallest, p_value=0.02, adjusted=0.06).verdict == UNDECIDED
     assert readings.p(smallest.adjusted) in family_study.reading(rows).text
+
+
+def test_families_from_token_counts_are_a2_on_token_affinity(monkeypatch):
+    from langsim import family_study
+
+    affinity = pd.DataFrame(np.random.default_rng(0).random((17, 17)), TED, TED)
+    settings = profiles.resolve("mini", languages=TED)
+    vectors = SimpleNamespace(settings=settings, matched=SimpleNamespace(pairs={code: [] for code in TED}))
+    monkeypatch.setattr(family_study, "model_of", lambda settings: None)
+    monkeypatch.setattr(family_study.instrument, "token_affinity", lambda *given: affinity)
+    row = family_study.token_counts(vectors)
+    assert row.name == instrument.TOKENS and list(row.families) == settings.targets
+    for code in TED:  # the target itself comes first in the walk, with similarity 1, and is no member
+        assert row.everyone[code].members == select(affinity.loc[code].drop(code), True, target=code).members
+    assert row.printed["hi"] == ("bn", "fa")
+    assert f"- {instrument.TOKENS}: " in family_study.reading([row]).text
 
 
 def test_kin_table_counts_relatives(ted):
@@ -406,13 +438,15 @@ def test_nothing_published_nothing_to_say_beside_it():
 def test_table_of_the_instrument_is_adjusted_for_all_its_tests():
     checks, printed = instruments((3, 0, 0, 0))
     table = instrument.table(checks, FAMILIES, printed)
-    assert list(table.index) == list(NAMES) and list(table.columns)[2:] == ["follows family", "follows Figure 5"]
-    tests = [check.follows(other) for check in checks for other in (instrument.same_group(FAMILIES), printed)]
-    own = tests[4].p_value  # random weights, family
-    adjusted = agreement.holm([one.p_value for one in tests])[4]
-    assert adjusted > 2 * own
-    words = f"{readings.number(tests[4].value)} ({readings.p(adjusted)})"
-    assert table.loc[instrument.RANDOM, "follows family"] == words
+    followed = ["follows family, raw", "follows family, centred", "follows Figure 5, raw", "follows Figure 5, centred"]
+    assert list(table.columns) == list(NAMES) and list(table.index)[2:] == followed
+    others = (instrument.same_group(FAMILIES), printed)
+    tests = [c.follows(other, centred=view) for c in checks for other in others for view in (False, True)]
+    at = 4 * list(NAMES).index(instrument.RANDOM) + 1  # family, centred
+    adjusted = agreement.holm([one.p_value for one in tests])[at]
+    assert adjusted > 2 * tests[at].p_value
+    words = f"{readings.number(tests[at].value)} ({readings.p(adjusted)})"
+    assert table.loc["follows family, centred", instrument.RANDOM] == words
 
 
 def test_random_weights_are_drawn_anew_and_again_the_same():

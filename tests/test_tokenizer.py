@@ -53,6 +53,11 @@ def _small(found=[]):  # noqa: B006 - one tokenizer for all examples
     return found[0]
 
 
+def test_joiners_are_kept(tokenizer):
+    text = "می\u200cخواهم"  # without its joiner another spelling
+    assert tokenizer.decode(tokenizer.encode(text, "fa")) == text
+
+
 def test_a_token_for_every_language_of_the_registry(tokenizer):
     codes = [language.code for language in languages.all_languages()]
     ids = [tokenizer.lang_id(code) for code in codes]

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+import speed_tables
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +54,7 @@ def stage(executed: Path, build: Path) -> None:
     book.mkdir(parents=True)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(ROOT / name, book)
-    for name in ("book", "data/papers"):
+    for name in ("book", "data/papers", "data/benchmarks"):
         shutil.copytree(ROOT / name, book / name, ignore=shutil.ignore_patterns("__pycache__"))
     for results in (ROOT / "data" / "results", build / "results"):  # the fresh ones over the published
         if results.is_dir():
@@ -67,7 +68,8 @@ def stage(executed: Path, build: Path) -> None:
         shutil.copy2(source, target)
     generated = book / "book" / "generated"
     generated.mkdir()
-    for name, text in {"parameters": parameters(), "exhibits": exhibits(book), "corpus": corpus()}.items():
+    texts = {"parameters": parameters(), "exhibits": exhibits(book), "corpus": corpus(), **speed_tables.tables(table)}
+    for name, text in texts.items():
         (generated / f"{name}.md").write_text(text, encoding="utf-8")
 
 
@@ -83,8 +85,9 @@ def parameters() -> str:
     from langsim import profiles
 
     rows = []
-    for name, value in profiles.defaults("mini").items():
-        field = profiles.Settings.model_fields[name]
+    values = {**profiles.defaults("mini", profiles.TwoCorpora), **profiles.defaults("mini")}
+    for name, value in values.items():  # those that only notebooks of two corpora have come last
+        field = profiles.TwoCorpora.model_fields[name]
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         meaning = field.description + (f": {', '.join(f'`{choice}`' for choice in choices)}" if choices else "")
         shown = f"[{', '.join(value)}]" if isinstance(value, list) else value

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,16 @@ from langsim import languages
 from langsim.errors import UsageError
 from langsim.suggest import unknown
 
-NAMES = ("catalogs", "files", "ntrex")  # each a module of this package with a `load`
+# Each a module of this package with a `load`, and the options that it takes.
+OPTIONS = {
+    "catalogs": (),
+    "files": ("path",),
+    "ntrex": (),
+    "ted": ("path", "languages"),
+    "opus100": ("path", "languages", "max_items", "seed"),
+}
+NAMES = tuple(OPTIONS)
+FROM_HUB = ("ted", "opus100")  # without a `path`, a first call downloads hundreds of MB
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Corpus:
         texts: for each language, item id -> text. English is a language like any other.
         notes: what was dropped while reading, reason -> count. Shown, never hidden.
         problems: one line for each malformed line of a user's file, with file and line number.
+        warnings: what a reader of any number made from this text has to know.
     """
 
     name: str
@@ -47,6 +58,7 @@ class Corpus:
     texts: Mapping[str, Mapping[str, str]]
     notes: Mapping[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not any(self.texts.values()):
@@ -127,12 +139,18 @@ class Corpus:
         return self.texts[code]
 
 
-def load(name: str = "catalogs", **options: str) -> Corpus:
-    """The corpus called `name`: `catalogs` (offline, the default), `files` (`path=`), or `ntrex`.
+def load(name: str = "catalogs", **options: Any) -> Corpus:
+    """The corpus called `name`, with the options of `OPTIONS`.
+
+    `catalogs` (offline, the default), `files` (`path=`), `ntrex`, `ted` (`languages=[...]`, `path=` a local copy), or
+    `opus100` (the same, and `max_items=`, `seed=`).
 
     Raises:
-        UsageError: an unknown corpus, or one whose text is not there.
+        UsageError: an unknown corpus or option, or a corpus whose text is not there.
     """
     if name not in NAMES:
         raise UsageError(f"corpus: {unknown(name, NAMES)}")
+    for option in options:
+        if option not in OPTIONS[name]:
+            raise UsageError(f"option of corpus '{name}': {unknown(option, OPTIONS[name])}")
     return import_module(f"langsim.corpora.{name}").load(**options)

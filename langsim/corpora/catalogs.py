@@ -10,7 +10,7 @@ Domains: `interface` (Django: the adaptation domain), `software` (the other pack
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -27,11 +27,11 @@ from tqdm import tqdm
 
 from langsim import languages, splits
 from langsim.corpora.base import Corpus
-from langsim.corpora.text import clean, renumber, script_share
+from langsim.corpora.text import SLOT, clean, renumber, script_share
 from langsim.errors import Failure
 from langsim.paths import DATA, atomic_write, cache_dir
 
-HARVESTER = 1  # raise when the harvest changes: it is part of the cache's name
+HARVESTER = 2  # raise when the harvest changes: it is part of the cache's name
 MAX_CHARACTERS = 400
 PINNED = DATA / "catalogs.json"
 
@@ -43,7 +43,8 @@ _FOLDERS = {
     "zh": ["zh_Hans", "zh_CN", "zh_Hans_CN"],
     "zh-Hant": ["zh_Hant", "zh_TW", "zh_HK"],
 }
-_SYMBOLIC = regex.compile(r"[a-z0-9]+([_.:-][A-Za-z0-9_.:-]*)+|[a-z]+")
+_SYMBOLIC = regex.compile(r"\w*[\p{L}\d][_.:|@][\p{L}\d]\S*")  # label_save, plone.app, Name|class, name@domain.com
+_BRACES = regex.compile(r"[{}]")
 _WORD = regex.compile(r"\p{L}{2}")
 _DEFAULT = regex.compile(r'Default:\s*"(.*)"', regex.DOTALL)
 
@@ -140,10 +141,11 @@ def _harvest_package(package: Package, notes: Counter) -> Iterator[tuple[str, st
         folders = [path for folder in _folders(language.code) for path in compiled.get(folder, ())]
         for path in folders if language.code != "en" else ():
             for context, message, translation in _messages(path):
-                english, names = cleaned(defaults.get(message, message))
-                if message not in defaults and _SYMBOLIC.fullmatch(message) and "_" in message:
+                original = _english(message, path.stem, defaults)
+                if original is None:
                     notes["English text unknown (symbolic message id)"] += 1
                     continue
+                english, names = cleaned(original)
                 text, own = cleaned(translation)
                 text = renumber(text, own, names)
                 reason = _unusable(english, text, language.script)
@@ -163,15 +165,27 @@ def _folders(code: str) -> list[str]:
     return [code, f"{code}_{likely[-1]}", f"{code}_{likely[1]}" if len(likely) == 3 else code]
 
 
-def _defaults(templates: list[Path]) -> dict[str, str]:
-    """English text of symbolic message ids, as some packages keep it: in a comment `Default: "..."`."""
-    found = {}
+def _defaults(templates: list[Path]) -> dict[str, dict[str, str]]:
+    """English texts of symbolic message ids, as some packages keep them, in a comment `Default: "..."`: id -> the
+    template's domain -> text."""
+    found: dict[str, dict[str, str]] = {}
     for template in templates:
         for entry in polib.pofile(str(template)):
             match = _DEFAULT.search(entry.comment or "")
             if match:
-                found[entry.msgid] = match[1].replace("\n", " ").replace('\\"', '"')
+                text = " ".join(match[1].replace('\\"', '"').split())
+                found.setdefault(entry.msgid, {})[template.stem] = text
     return found
+
+
+def _english(message: str, domain: str, defaults: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The English text of a message id; None where the id is a symbol (in a package that has such ids) and its text is
+    not told, or told in two ways."""
+    told = defaults.get(message)
+    if told is None:
+        return None if defaults and _SYMBOLIC.fullmatch(message) else message
+    texts = {told[domain]} if domain in told else set(told.values())
+    return texts.pop() if len(texts) == 1 else None
 
 
 def _messages(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -237,6 +251,8 @@ def _unusable(english: str, text: str | None, script: str) -> str:
         return "longer than 400 characters"
     if text == english:
         return "copy of the English"
+    if any(_BRACES.search(SLOT.sub("", each)) for each in (english, text)):
+        return "a brace that is no placeholder"
     if script_share(text, script) < (0.5 if script == "Latn" else 0.3):
         return "not in the language's script"
     return ""

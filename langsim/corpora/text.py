@@ -17,7 +17,8 @@ _ROLE = regex.compile(r":[a-z:]+:`([^`<]*)[^`]*`")  # reStructuredText roles
 _EAST_ASIAN_MNEMONIC = regex.compile(r"\s*\(\s*[_&]\w\s*\)")
 _MNEMONIC = regex.compile(r"(?<![\p{L}\p{N}_&])[_&](?=\p{L})|(?<=\p{L})_(?=\p{Ll})")
 
-_SLOT = regex.compile(r"\{(\d+)\}")
+LABEL = 60  # characters; longer texts are no labels, and "_" in them belongs to a name such as blocks_written
+SLOT = regex.compile(r"\{(\d+)\}")
 _LETTER = regex.compile(r"\p{L}")
 _SCRIPTS = {"Hans": "Hani", "Hant": "Hani", "Jpan": "Hani Hira Kana", "Kore": "Hang Hani", "Mymr": "Mymr"}
 
@@ -29,7 +30,7 @@ def clean(text: str, *, mnemonics: bool = False) -> tuple[str, list[str]]:
     """
     text = html.unescape(_TAG.sub(" ", text))
     text = _ROLE.sub(r"\1", text)
-    if mnemonics:
+    if mnemonics and len(text) <= LABEL:
         text = _MNEMONIC.sub("", _EAST_ASIAN_MNEMONIC.sub("", text))
     names: list[str] = []
 
@@ -44,10 +45,10 @@ def clean(text: str, *, mnemonics: bool = False) -> tuple[str, list[str]]:
 
 
 def renumber(text: str, own: list[str], english: list[str]) -> str | None:
-    """The translation's placeholders under the English numbers; None where it has one that English lacks."""
-    if not set(own) <= set(english):
+    """The translation's placeholders under the English numbers; None where the two differ in them."""
+    if set(own) != set(english):
         return None
-    return _SLOT.sub(lambda m: f"{{{english.index(own[int(m[1])])}}}", text) if own else text
+    return SLOT.sub(lambda m: f"{{{english.index(own[int(m[1])])}}}", text) if own else text
 
 
 def script_share(text: str, script: str) -> float:

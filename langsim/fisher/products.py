@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Elements of the buffer in which products wait to be squared. On a CPU it holds a block of one example's product
-# (1 MiB in float32) and stays in the cache; elsewhere it holds many examples, so that few kernels are launched.
-_CACHED = 1 << 18
+# Elements of the buffer in which products wait to be squared. On a CPU it holds a tile of one example's product
+# (512 KiB in float32), which stays in the cache of one core together with the sums it is added to; elsewhere it holds
+# many examples, so that few kernels are launched.
+_CACHED = 1 << 17
 _MANY = 1 << 25
+# Columns of a tile on a CPU: of wider ones the inputs of an example are read anew for every few rows.
+_WIDTH = 1 << 10
 
 # Up to so many tokens the square is expanded over pairs of tokens, which makes one large product of many small ones:
 # (sum_t g_t x_t)^2 = sum_(s,t) (g_s g_t) (x_s x_t). It has T (T + 1) / 2 terms where the product has T.
@@ -67,15 +70,25 @@ def _add_expanded(out: Tensor, g: Tensor, x: Tensor) -> None:
 
 
 def _add_one_by_one(out: Tensor, g: Tensor, x: Tensor, rows: Rows | None) -> None:
-    n_tokens, lengths = g.shape[1], _lengths(g)
-    height = max(1, _CACHED // out.shape[1])
-    buffer = out.new_empty(min(height, len(out)), out.shape[1])
+    lengths = _lengths(g)
+    height = max(1, _CACHED // min(out.shape[1], _WIDTH))
+    buffer = out.new_empty(min(height, len(out)) * min(_WIDTH, out.shape[1]))
+    for left in range(0, out.shape[1], _WIDTH):
+        columns = slice(left, left + _WIDTH)
+        part = None if rows is None else Rows(rows.index, rows.values[..., columns])
+        _add_columns(out[:, columns], g, x[..., columns], part, lengths, height, buffer)
+
+
+def _add_columns(
+    out: Tensor, g: Tensor, x: Tensor, rows: Rows | None, lengths: list[int], height: int, buffer: Tensor
+) -> None:
+    """Some columns of the sums, a block of rows at a time, one example after the other."""
     x_of = x.unbind()
     for top, block in _blocks(out, height):
-        product = buffer[: len(block)]
+        product = buffer[: block.numel()].view(block.shape)
         g_of = g[..., top : top + height].transpose(1, 2).unbind()  # views, made all at once: Python is slow here
         for b, length in enumerate(lengths):
-            if length == n_tokens:
+            if length == g.shape[1]:
                 torch.mm(g_of[b], x_of[b], out=product)
             elif length or rows is not None:
                 torch.mm(g_of[b][:, :length], x_of[b][:length], out=product)

@@ -1,0 +1,109 @@
+"""Tables of the page on speed, out of the CSV files that `make bench` wrote into data/benchmarks."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+FOLDER = Path(__file__).resolve().parent.parent / "data" / "benchmarks"
+PLAIN = "forward and backward"
+OURS = {"batch": "`batch`", "per_example": "`per_example`"}
+Table = Callable[[tuple, list[tuple]], str]
+
+
+def tables(table: Table, folder: Path = FOLDER) -> dict[str, str]:
+    """Name of a generated page -> its text. `table` turns columns and rows into Markdown."""
+    makers = {"fisher": _fisher, "all_pairs": _all_pairs, "threshold": _threshold, "paper_size": _paper_size}
+    return {f"speed_{name}": "\n".join(maker(table, _read(folder, name))) for name, maker in makers.items()}
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    """All files whose names begin so, one after the other, small numbers in their names first."""
+    files = sorted(folder.glob(f"{name}*.csv"), key=lambda file: (len(file.name), file.name))
+    if not files:
+        raise SystemExit(f"speed_tables: no {name}*.csv in {folder}; run make bench")
+    return pd.concat(
+        [pd.read_csv(file, keep_default_na=False, dtype={"torch": str}) for file in files], ignore_index=True
+    )
+
+
+def _fisher(table: Table, rows: pd.DataFrame) -> Iterator[str]:
+    """For each model, one row a way and one column a length; times in units of the plain pass."""
+    rows = rows.join(
+        rows["case"].str.extract(r"^(?P<model>.+), (?P<width>d=\d+) (?P<length>T=\d+) (?P<examples>B=\d+)$")
+    )
+    for (width, model, examples), part in rows.groupby(["width", "model", "examples"], sort=False):
+        lengths = list(dict.fromkeys(part["length"]))
+        cells: dict[str, list[str]] = {}
+        for length in lengths:
+            for way, cell in _in_units_of_plain(part[part["length"] == length]):
+                cells.setdefault(way, []).append(cell)
+        yield f"{model}, {_spaced(width)}, {_spaced(examples)} examples:\n"
+        yield table(("way", *map(_spaced, lengths)), [(way, *row) for way, row in cells.items()])
+    yield _measured_on(rows)
+
+
+def _in_units_of_plain(part: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """(way, time and memory) of one case."""
+    plain = part[part["peer"] == PLAIN].iloc[0]
+    unit = plain["peer_seconds"]
+    yield PLAIN, _cell(1, unit, plain["peer_peak_mb"])
+    for name, title in OURS.items():
+        row = part[part["ours"] == name].iloc[0]
+        yield title, _cell(row["ours_seconds"] / unit, row["ours_seconds"], row["ours_peak_mb"])
+    for row in part[part["peer"] != PLAIN].itertuples():
+        yield row.peer, _cell(row.peer_seconds / unit, row.peer_seconds, row.peer_peak_mb)
+
+
+def _cell(ratio: float, seconds: float, megabytes: float) -> str:
+    return f"**{ratio:.2f}** ({_time(seconds)}, {megabytes:,.0f} MB)"
+
+
+def _all_pairs(table: Table, rows: pd.DataFrame) -> Iterator[str]:
+    body = [
+        (row.case, _both(row.ours_seconds, row.ours_peak_mb), row.peer.removeprefix("pairwise, "),
+         _both(row.peer_seconds, row.peer_peak_mb), f"**{row.ratio:.0f}**", row.threads)
+        for row in rows.itertuples()
+    ]  # fmt: skip
+    yield table(("case", "one pass, all pairs", "timed", "pair by pair", "times as long a pair", "our threads"), body)
+    yield _measured_on(rows)
+
+
+def _threshold(table: Table, rows: pd.DataFrame) -> Iterator[str]:
+    peers = list(dict.fromkeys(rows["peer"]))
+    body = []
+    for case, part in rows.groupby("case", sort=False):
+        by_peer = {
+            row.peer: f"**{row.ratio:.1f}** ({_both(row.peer_seconds, row.peer_peak_mb)})" for row in part.itertuples()
+        }
+        ours = part.iloc[0]
+        body.append((case, _both(ours["ours_seconds"], ours["ours_peak_mb"]), *(by_peer[peer] for peer in peers)))
+    yield table(("case", "`langsim`", *(f"`{peer}`, times as long" for peer in peers)), body)
+    yield _measured_on(rows)
+
+
+def _paper_size(table: Table, rows: pd.DataFrame) -> Iterator[str]:
+    body = [
+        (row.what, f"{row.value:,.4g}" if row.value < 100 else f"{row.value:,.0f}", row.unit)
+        for row in rows.itertuples()
+    ]
+    yield table(("what", "value", "unit"), body)
+    yield _measured_on(rows)
+
+
+def _measured_on(rows: pd.DataFrame) -> str:
+    machines = " and ".join(dict.fromkeys(rows["machine"]))
+    threads = ", ".join(map(str, dict.fromkeys(rows["threads"])))
+    return f"Measured on {machines}, torch {', '.join(dict.fromkeys(rows['torch']))}, threads: {threads}.\n"
+
+
+def _both(seconds: float, megabytes: float) -> str:
+    return f"{_time(seconds)}, {megabytes:,.0f} MB"
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms" if seconds < 1 else f"{seconds:,.3g} s"
+
+
+def _spaced(text: str) -> str:
+    return text.replace("=", " = ")
