@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=32)
     parser.add_argument("--layers", type=int, default=2, help="of the encoder and of the decoder")
     parser.add_argument("--vocabulary", type=int, default=8000)
-    parser.add_argument("--call-tokens", type=int, default=2048, help="tokens of a call, in mini-batches")
+    parser.add_argument("--call-tokens", type=int, default=1024, help="tokens of a call, in mini-batches")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vmap-chunk", type=int, default=0, help="examples at a time; 0 for all")
