@@ -68,7 +68,7 @@ bench: export PYTHONPATH = $(CURDIR)/$(PEERS)
 bench: env
 	@test -d $(PEERS) || $(BIN)/pip install --quiet --no-deps --target $(PEERS) --requirement benchmarks/requirements.txt
 	$(BIN)/python benchmarks/fisher_speed.py --width 512 --tokens 8 32 128 --rounds 2 --csv $(TABLES)/fisher_512.csv
-	$(BIN)/python benchmarks/fisher_speed.py --width 1024 --tokens 32 --layers 1 --rounds 2 --csv $(TABLES)/fisher_1024.csv
+	$(BIN)/python benchmarks/fisher_speed.py --width 1024 --tokens 32 --layers 1 --rounds 2 --call-tokens 2048 --csv $(TABLES)/fisher_1024.csv
 	$(BIN)/python benchmarks/all_pairs.py --languages 17 --parameters 1e7 1e8 --csv $(TABLES)/all_pairs_17.csv
 	$(BIN)/python benchmarks/all_pairs.py --languages 100 --parameters 1e8 --threads 2 --csv $(TABLES)/all_pairs_100.csv
 	$(BIN)/python benchmarks/threshold.py --parameters 1e7 1e8 --rounds 2 --csv $(TABLES)/threshold.csv
