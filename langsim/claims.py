@@ -1,0 +1,69 @@
+"""Statements of the papers that can be tested, and the rule that decides them.
+
+They are data (`data/claims/<exhibit>.csv`), and they and the thresholds here were committed before the results that
+they are held against were computed.
+
+A statement is that one row of a table is better than another. It is tested on the difference of the two, by its p-value
+after Holm's correction for all statements of its file:
+
+    same direction   the difference is significant, with the sign in print
+    opposite         it is significant, with the other sign
+    undecided        it is not; `underpowered` says that a difference of the size in question could not have been found
+
+Where two rows are level in print (a difference of 0), the statement is that they are equivalent: same direction where
+the 95% interval lies within the margin, opposite where it lies outside.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED
+from langsim.errors import UsageError
+from langsim.paths import DATA
+
+# By measure, in its points: the least difference that a test set has to be able to show, and what counts as none.
+DETECTABLE = {"bleu": 1.5, "chrf": 1.0}
+MARGIN = {"bleu": 0.5, "chrf": 0.5}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`row` is better than `baseline`, by `published` points, on one target or on the average of all."""
+
+    id: str
+    statement: str
+    row: str
+    baseline: str
+    scope: str
+    published: float
+    source: str
+
+
+def load(exhibit: str) -> list[Claim]:
+    """The statements about an exhibit.
+
+    Raises:
+        UsageError: there are none.
+    """
+    path = DATA / "claims" / f"{exhibit}.csv"
+    if not path.exists():
+        raise UsageError(f"no statements about {exhibit!r} in {path.parent}")
+    return [Claim(**row) for row in pd.read_csv(path).to_dict("records")]
+
+
+def verdict(published: float, estimate: float, low: float, high: float, adjusted: float, measure: str) -> str:
+    """What a measured difference (its 95% interval, its adjusted p-value) says of a published one."""
+    if published == 0:
+        margin = MARGIN[measure]
+        if -margin < low and high < margin:
+            return SAME
+        return OPPOSITE if low > margin or high < -margin else UNDECIDED
+    if adjusted >= LEVEL:
+        return UNDECIDED
+    return SAME if estimate * published > 0 else OPPOSITE
+
+
+def underpowered(detectable: float, measure: str) -> bool:
+    """Whether a test set can't be expected to show a difference that matters."""
+    return detectable > DETECTABLE[measure]

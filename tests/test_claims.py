@@ -1,0 +1,49 @@
+"""Statements and the rule that decides them."""
+
+import pytest
+
+from langsim import claims, papers
+from langsim.agreement import OPPOSITE, SAME, UNDECIDED
+from langsim.errors import UsageError
+
+
+def test_the_published_differences_are_those_of_table_2():
+    table = papers.published("pf-table2").set_index(["method", "target"])["value"].astype(float)
+    targets = ("fa", "hi", "bn", "id", "ms")
+    for claim in claims.load("pf-table2"):
+        scope = targets if claim.scope == "average" else (claim.scope,)
+        difference = sum(table[claim.row, t] - table[claim.baseline, t] for t in scope) / len(scope)
+        assert claim.published == pytest.approx(difference, abs=1e-9), claim.id
+
+
+def test_a_best_row_is_the_best_in_print_and_its_rival_the_best_of_the_baselines():
+    table = papers.published("pf-table2").set_index(["method", "target"])["value"].astype(float).unstack("target")
+    for claim in claims.load("pf-table2"):
+        if claim.scope != "average":
+            column = table[claim.scope]
+            assert column[claim.row] == column.max()
+            assert column[claim.baseline] == column[["Vanilla", "FT", "LF", "LF+FT"]].max()
+
+
+@pytest.mark.parametrize(
+    ("published", "estimate", "low", "high", "p", "expected"),
+    [
+        (1.6, 2.0, 1.0, 3.0, 0.01, SAME),
+        (1.6, -2.0, -3.0, -1.0, 0.01, OPPOSITE),
+        (1.6, 2.0, 0.1, 3.0, 0.05, UNDECIDED),
+        (-1.6, -2.0, -3.0, -1.0, 0.01, SAME),
+        (0.0, 0.1, -0.3, 0.4, 0.6, SAME),
+        (0.0, 0.1, -0.6, 0.4, 0.6, UNDECIDED),
+        (0.0, 1.1, 0.6, 1.6, 0.001, OPPOSITE),
+        (0.0, -1.1, -1.6, -0.6, 0.001, OPPOSITE),
+    ],
+)
+def test_verdicts(published, estimate, low, high, p, expected):
+    assert claims.verdict(published, estimate, low, high, p, "bleu") == expected
+
+
+def test_power_and_missing_statements():
+    assert claims.underpowered(1.6, "bleu") and not claims.underpowered(1.5, "bleu")
+    assert claims.underpowered(1.2, "chrf") and not claims.underpowered(0.9, "chrf")
+    with pytest.raises(UsageError, match="no statements about 'pf-table9'"):
+        claims.load("pf-table9")
