@@ -86,7 +86,8 @@ def readme(name: str) -> str:
     scores = {cell.id.split(".")[1].removesuffix("-en"): cells.read(cell) for cell in cells.planned("held-out")}
     beaten = sum(score["chrf"] > score["copy_chrf"] for score in scores.values())
     recipe = pretraining.recipe(name)
-    training, shape, budget = card["training"], recipe["model"], recipe["training"]["budget"]
+    training, shape, budget = card["training"], recipe["model"], recipe["phase"][-1]["until"]
+    best = min(training["held_out"], key=lambda check: check[2])
     size = (folder / "model.safetensors").stat().st_size / 1e6
     lines = [
         f"# {name}",
@@ -100,7 +101,8 @@ def readme(name: str) -> str:
         "language of the registry.",
         f"- **Weights**: sha256 `{card['weights'][:16]}...`; recipe in `recipe.toml`.",
         f"- **Training**: {training['step']:,} steps, {training['tokens'] / 1e6:.1f} million target tokens, of "
-        f"a budget of {budget / 1e6:.0f} million that was written down before.",
+        f"a budget of {budget / 1e6:.1f} million that was written down before. The weights are those of step "
+        f"{best[0]:,}, which had the least loss on held-out text of the training domains (DEV pool).",
         "- **Text**: the PRETRAIN pool of `data/splits.tsv`: messages of Wagtail, Sphinx, django-allauth, Django REST",
         "  framework, Deluge and Plone, Unicode CLDR names, and the PRETRAIN documents of NTREX-128 (CC-BY-SA 4.0).",
         "  No message of Django itself, the adaptation domain, is among it, in any language.",
@@ -114,15 +116,14 @@ def readme(name: str) -> str:
         "",
         "## Loss while training",
         "",
-        "Label-smoothed cross-entropy, nats per target token.",
+        "Nats per target token: label-smoothed on training text (segmented anew each time), plain on held-out text.",
         "",
-        "| step | million target tokens | loss |",
-        "|---:|---:|---:|",
+        "| step | million target tokens | training | held-out |",
+        "|---:|---:|---:|---:|",
     ]
-    curve = training["curve"]
-    step = max(1, len(curve) // 10)
-    for at, tokens, loss in [*curve[step - 1 :: step][:-1], curve[-1]]:
-        lines.append(f"| {at:,} | {tokens / 1e6:.2f} | {loss:.2f} |")
+    for at, tokens, loss in training["held_out"]:
+        smoothed = min(training["curve"], key=lambda point: abs(point[0] - at))[2]
+        lines.append(f"| {at:,} | {tokens / 1e6:.2f} | {smoothed:.2f} | {loss:.2f} |")
     lines += [
         "",
         "## Languages, and translation into English of held-out text",

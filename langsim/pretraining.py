@@ -37,7 +37,7 @@ def training_text(settings: dict) -> Corpus:
     the pools are disjoint on both sides, not on the English side alone.
 
     Raises:
-        UsageError: `LANGSIM_DATA` names no folder with NTREX-128.
+        UsageError: NTREX-128 is neither in `LANGSIM_DATA` nor fetched.
     """
     members = languages.role_members(settings["role"])
     sources = [load("catalogs"), load("ntrex")]
@@ -56,6 +56,32 @@ def training_text(settings: dict) -> Corpus:
                 texts[member.code] |= {item: own[item] for item in usable[:amount]}
     items = pd.concat([source.items[["domain", "unit", "pool"]] for source in sources])
     return Corpus(settings["role"], items[items["pool"] == "PRETRAIN"], texts)
+
+
+def dev_text(settings: dict) -> Corpus:
+    """DEV text of catalogs and NTREX in the languages and domains of a recipe: what the best weights are chosen on.
+
+    Items stand in one fixed order of chance. The domain of adaptation is not in it: nothing that a later result is
+    scored on has a say.
+
+    Raises:
+        UsageError: NTREX-128 is neither in `LANGSIM_DATA` nor fetched.
+    """
+    sources = [load("catalogs"), load("ntrex")]
+    items = pd.concat([source.items[["domain", "unit", "pool"]] for source in sources])
+    amounts = settings["text"]["high"]
+    items = items[(items["pool"] == "DEV") & items["domain"].isin(amounts)]
+    items = items.loc[sorted(items.index, key=_order)]
+    texts = {
+        member.code: {
+            item: source.texts[member.code][item]
+            for source in sources
+            for item in items.index
+            if item in source.texts.get(member.code, {})
+        }
+        for member in languages.role_members(settings["role"])
+    }
+    return Corpus(settings["role"], items, texts)
 
 
 def held_out_text(corpus: Corpus, language: str) -> list[str]:

@@ -225,8 +225,12 @@ def _execute(item: Run) -> None:
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=Path.cwd(),
-                # not TCP: a kernel warns there that others on this machine could listen
-                config=Config({"KernelManager": {"transport": "ipc", "ip": str(Path(folder) / "kernel")}}),
+                config=Config(
+                    # not TCP: a kernel warns there that others on this machine could listen
+                    KernelManager={"transport": "ipc", "ip": str(Path(folder) / "kernel")},
+                    # a kernel that is told to end calls the interrupt an error
+                    NotebookClient={"extra_arguments": ["--log-level=CRITICAL"]},
+                ),
             )
         except PapermillExecutionError as error:
             kinds = {kind.__name__: kind for kind in (LangsimError, UsageError, Failure)}

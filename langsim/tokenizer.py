@@ -18,6 +18,11 @@ BOS, PAD, EOS, UNK = range(4)
 PIECES, CODES = "sentencepiece.model", "languages.json"
 
 
+def seed_segmentation(seed: int) -> None:
+    """Seed the segmentations that are drawn in this process (SentencePiece keeps one generator a thread)."""
+    sentencepiece.set_random_generator_seed(seed)
+
+
 class Tokenizer:
     """Text to ids and back. `languages` is the order of the language tokens, which is part of the model."""
 
@@ -86,6 +91,11 @@ class Tokenizer:
     def encode(self, text: str, language: str) -> list[int]:
         """`[__xx__] pieces </s>`."""
         return [self.lang_id(language), *self.processor.encode(text), EOS]
+
+    def sample(self, text: str, language: str, alpha: float) -> list[int]:
+        """Like `encode`, in a segmentation drawn with probability proportional to p(segmentation)^alpha."""
+        pieces = self.processor.encode(text, enable_sampling=True, alpha=alpha, nbest_size=-1)
+        return [self.lang_id(language), *pieces, EOS]
 
     def decode(self, ids: list[int]) -> str:
         """Text of a sequence of ids; special and language tokens are left out."""

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSeq2SeqLM
 
-from langsim import corpora, languages, pretrain, pretraining, splits
+from langsim import corpora, examples, languages, pretrain, pretraining, splits
 from langsim.errors import Failure, UsageError
 from langsim.tokenizer import EOS, Tokenizer
 
@@ -34,14 +34,12 @@ RECIPE = {
         "dropout": 0.1,
     },
     "sampling": {
-        "into_english": 0.45,
-        "from_english": 0.35,
         "language": {"high": 0.7, "equal": 1.0, "low": 0.25, "very-low": 0.08},
         "domain": {"news": 0.4, "software": 0.35, "names": 0.25},
     },
     "training": {
-        "budget": 1_000_000,
         "decay": 0.35,
+        "checks": 250,
         "tokens_per_batch": 400,
         "max_tokens": 24,
         "learning_rate": 5e-3,
@@ -53,17 +51,30 @@ RECIPE = {
         "clip": 1.0,
         "seed": 1,
     },
+    "held_out": {"items": 8},
+    "phase": [{"until": 1_000_000, "into_english": 0.45, "from_english": 0.35, "segmentation": 0.3, "dropout": 0.1}],
 }
+
+
+def sampled(recipe):
+    """The recipe with the sampling of its first phase in place, as examples are drawn by it."""
+    return {**recipe, "sampling": {**recipe["sampling"], **recipe["phase"][0]}}
+
+
+def changed(recipe=RECIPE, *, until=None, **training):
+    """The recipe with other values of its training, or another end."""
+    phase = {**recipe["phase"][0], **({"until": until} if until else {})}
+    return {**recipe, "training": {**recipe["training"], **training}, "phase": [phase]}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_and_on_one_thread():
-    threads, chunk = torch.get_num_threads(), pretrain.CHUNK
+    threads, chunk = torch.get_num_threads(), examples.CHUNK
     torch.set_num_threads(1)
-    pretrain.CHUNK = 256
+    examples.CHUNK = 256
     yield
     torch.set_num_threads(threads)
-    pretrain.CHUNK = chunk
+    examples.CHUNK = chunk
 
 
 @pytest.fixture(scope="module")
@@ -78,53 +89,85 @@ def text():
 
 
 @pytest.fixture(scope="module")
+def dev():
+    """DEV names of the same languages."""
+    corpus, codes = corpora.load("catalogs"), ("en", "fa", "de", "sv")
+    items = [i for i in corpus.select(domain="names", pool="DEV") if all(i in corpus.texts[c] for c in codes)][:20]
+    texts = {code: {item: corpus.texts[code][item] for item in items} for code in codes}
+    return corpora.Corpus("dev", corpus.items.loc[items, ["domain", "unit", "pool"]], texts)
+
+
+@pytest.fixture(scope="module")
 def tokenizer(text):
     sentences = [string for code in sorted(text.texts) for string in text.texts[code].values()]
     return Tokenizer.train(sentences, **RECIPE["tokenizer"])
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, text):
+def trained(tmp_path_factory, text, dev):
     out = tmp_path_factory.mktemp("trained")
-    return out, pretrain.run(RECIPE, text, out=out, steps=30, log_every=5)
+    return out, pretrain.run(RECIPE, text, dev, out=out, steps=30, log_every=5)
 
 
 # Examples --------------------------------------------------------------------------------------------------------
 
 
 def test_an_example_is_one_item_in_two_languages(text, tokenizer):
-    examples = pretrain.Examples(text, RECIPE, tokenizer, seed=0)
-    known = {code: {tuple(ids): item for item, ids in reversed(rows.items())} for code, rows in examples.ids.items()}
+    drawer = examples.Examples(text, sampled(RECIPE), tokenizer, seed=0)
+    items_of = {code: {} for code in text.texts}  # what a segmentation decodes to -> the items with this text
+    for code, rows in text.texts.items():
+        for item, string in rows.items():
+            items_of[code].setdefault(tokenizer.decode(tokenizer.encode(string, code)), set()).add(item)
     code_of = {tokenizer.lang_id(code): code for code in text.texts}
-    by_text = {code: Counter(text.texts[code].values()) for code in text.texts}
     for _ in range(200):
-        source, target = examples.draw()
+        source, target = drawer.draw()
         assert max(len(source), len(target)) <= RECIPE["training"]["max_tokens"]
         one, other = code_of[source[0]], code_of[target[0]]
-        items = known[one][tuple(source)], known[other][tuple(target)]
         assert one != other
-        doubtful = max(by_text[c][text.texts[c][i]] for c, i in zip((one, other), items, strict=True)) > 1
-        assert items[0] == items[1] or doubtful
+        assert items_of[one][tokenizer.decode(source)] & items_of[other][tokenizer.decode(target)]
+
+
+def test_the_same_text_is_segmented_in_many_ways_and_always_itself(text, tokenizer):
+    string = text.texts["de"][next(iter(text.texts["de"]))]
+    drawn = {tuple(tokenizer.sample(string, "de", 0.3)) for _ in range(50)}
+    assert len(drawn) > 5
+    assert {tokenizer.decode(ids) for ids in drawn} == {tokenizer.decode(tokenizer.encode(string, "de"))}
+    sure = {tuple(tokenizer.sample(string, "de", 100.0)) for _ in range(20)}
+    assert sure == {tuple(tokenizer.encode(string, "de"))}  # the most probable one alone
+
+
+def test_examples_depend_on_their_seed_alone(text, tokenizer):
+    one, other = (examples.Examples(text, sampled(RECIPE), tokenizer, seed=5) for _ in range(2))
+    first = [one.draw() for _ in range(20)]
+    tokenizer.sample("something else", "en", 0.3)
+    assert first == [other.draw() for _ in range(20)]
+    assert first != [examples.Examples(text, sampled(RECIPE), tokenizer, seed=6).draw() for _ in range(20)]
 
 
 def test_directions_languages_and_domains_are_drawn_as_the_recipe_says(text, tokenizer):
     recipe = {**RECIPE, "training": {**RECIPE["training"], "max_tokens": 10_000}}
-    examples = pretrain.Examples(text, recipe, tokenizer, seed=0)
-    assert sorted(examples.codes) == ["de", "fa", "sv"]
+    drawer = examples.Examples(text, sampled(recipe), tokenizer, seed=0)
+    assert sorted(drawer.codes) == ["de", "fa", "sv"]
     n, code_of = 4000, {tokenizer.lang_id(code): code for code in text.texts}
-    drawn = [examples.draw() for _ in range(n)]
+    drawn = [drawer.draw() for _ in range(n)]
     directions = Counter((code_of[s[0]] == "en", code_of[t[0]] == "en") for s, t in drawn)
     for direction, share in (((False, True), 0.45), ((True, False), 0.35), ((False, False), 0.20)):
         assert abs(directions[direction] - n * share) < 4 * math.sqrt(n * share * (1 - share))
     domain = text.items["domain"]
-    names = {tuple(examples.ids[code][i]) for code in text.texts for i in text.texts[code] if domain[i] == "names"}
+    names = {
+        (code, tokenizer.decode(tokenizer.encode(text.texts[code][i], code)))
+        for code in text.texts
+        for i in text.texts[code]
+        if domain[i] == "names"
+    }
     share = 0.25 / (0.25 + 0.35)  # there is no news here
-    assert abs(sum(tuple(s) in names for s, _ in drawn) - n * share) < 5 * math.sqrt(n * share * (1 - share))
+    found = sum((code_of[s[0]], tokenizer.decode(s)) in names for s, _ in drawn)
+    assert abs(found - n * share) < 5 * math.sqrt(n * share * (1 - share))
 
 
 def test_batches_keep_to_the_token_limit_and_lose_nothing(text, tokenizer, monkeypatch):
-    monkeypatch.setattr(pretrain, "CHUNK", 200)
-    one, other = (pretrain.Examples(text, RECIPE, tokenizer, seed=3) for _ in range(2))
+    monkeypatch.setattr(examples, "CHUNK", 200)
+    one, other = (examples.Examples(text, sampled(RECIPE), tokenizer, seed=3) for _ in range(2))
     drawn = Counter((tuple(s), tuple(t)) for s, t in (other.draw() for _ in range(200)))
     seen, rows, sizes = Counter(), 0, []
     for batch in one.batches(120):
@@ -141,17 +184,17 @@ def test_batches_keep_to_the_token_limit_and_lose_nothing(text, tokenizer, monke
 
 
 def test_an_example_longer_than_the_limit_is_a_batch_of_its_own(text, tokenizer):
-    examples = pretrain.Examples(text, RECIPE, tokenizer, seed=0)
-    assert next(examples.batches(1))["labels"].shape[0] == 1
+    drawer = examples.Examples(text, sampled(RECIPE), tokenizer, seed=0)
+    assert next(drawer.batches(1))["labels"].shape[0] == 1
 
 
 def test_text_that_gives_no_example_is_said_at_once(text, tokenizer):
     short = {**RECIPE, "training": {**RECIPE["training"], "max_tokens": 1}}
     with pytest.raises(Failure, match="the languages share no text of at most 1 tokens"):
-        pretrain.Examples(text, short, tokenizer, seed=0).draw()
+        examples.Examples(text, sampled(short), tokenizer, seed=0).draw()
     alone = corpora.Corpus("x", text.items, {code: text.texts[code] for code in ("en", "fa")})
     with pytest.raises(UsageError, match="at least two languages beside English"):
-        pretrain.Examples(alone, RECIPE, tokenizer, seed=0)
+        examples.Examples(alone, sampled(RECIPE), tokenizer, seed=0)
 
 
 # Loss and schedule -----------------------------------------------------------------------------------------------
@@ -165,30 +208,29 @@ def test_the_smoothed_loss_is_torchs(smoothing):
     labels[0, 3:], labels[2] = -100, -100
     expected = cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
     scored = labels != -100
-    assert pretrain.smoothed_loss(logits[scored], labels[scored], smoothing).item() == pytest.approx(
+    assert pretrain.smoothed_loss(logits[scored].log_softmax(-1), labels[scored], smoothing).item() == pytest.approx(
         expected.item(), rel=1e-12
     )
 
 
 def test_the_learning_rate_warms_up_falls_and_ends_at_zero():
-    settings = {"learning_rate": 2e-3, "warmup": 400, "budget": 1000, "decay": 0.25}
+    settings = {"learning_rate": 2e-3, "warmup": 400, "decay": 0.25}
     rate = [pretrain.learning_rate(step, 0, settings) for step in range(2000)]
     assert rate[0] == pytest.approx(2e-3 / 400) and rate[199] == pytest.approx(1e-3)
     assert max(rate) == rate[399] == pytest.approx(2e-3)
     assert rate[1599] == pytest.approx(1e-3)
     assert np.allclose(np.diff(rate[:400], 2), 0, atol=1e-12)
-    late = [pretrain.learning_rate(1599, tokens, settings) for tokens in (0, 750, 875, 1000, 1200)]
+    late = [pretrain.learning_rate(1599, done, settings) for done in (0, 0.75, 0.875, 1.0, 1.2)]
     assert late == pytest.approx([1e-3, 1e-3, 0.5e-3, 0, 0])
 
 
 def test_a_step_is_the_loss_of_the_whole_model(text, tokenizer):
-    training = {**RECIPE["training"], "learning_rate": 0.0}
     model = pretrain.new_model({**RECIPE, "model": {**RECIPE["model"], "dropout": 0.0}}, tokenizer).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    batch = next(pretrain.Examples(text, RECIPE, tokenizer, seed=0).batches(400))
+    batch = next(examples.Examples(text, sampled(RECIPE), tokenizer, seed=0).batches(400))
     logits = model(**batch).logits
     expected = cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), label_smoothing=0.1)
-    found = pretrain._step(model, optimizer, batch, training, {"step": 0, "tokens": 0})
+    found = pretrain._step(model, optimizer, batch, 0.0, RECIPE["training"], {"step": 0, "tokens": 0})
     assert found == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -216,11 +258,41 @@ def test_what_is_saved_is_what_was_trained(trained):
     assert model.config.decoder_start_token_id == EOS
 
 
-def test_training_goes_on_where_it_stopped(trained, text, tmp_path):
+def test_the_model_is_the_best_on_held_out_text(text, dev, tmp_path):
+    """After the weights have been spoilt, what was better before stays."""
+    recipe = changed(until=20_000, checks=20, decay=0.01)
+    first = pretrain.run(recipe, text, dev, out=tmp_path, steps=30)
+    good = (tmp_path / "model.safetensors").read_bytes()
+    spoilt = changed(recipe, learning_rate=0.7, clip=100.0)
+    state = pretrain.run(spoilt, text, dev, out=tmp_path, steps=6)
+    losses = [loss for _, _, loss in state["held_out"]]
+    assert len(first["held_out"]) > 5 and len(losses) > len(first["held_out"])
+    assert min(losses) == min(loss for _, _, loss in first["held_out"]) < losses[-1] - 0.5
+    assert (tmp_path / "model.safetensors").read_bytes() == good
+
+
+def test_the_held_out_loss_is_the_models_own(trained, dev, tokenizer):
+    out, state = trained
+    model = AutoModelForSeq2SeqLM.from_pretrained(out, dtype=torch.float32).eval()
+    total, count = 0.0, 0
+    for code in ("fa", "de", "sv"):
+        for item in list(dev.texts[code])[:8]:
+            sides = [tokenizer.encode(dev.texts[c][item], c) for c in (code, "en")]
+            if max(map(len, sides)) > 24:
+                continue
+            for source, target in (sides, sides[::-1]):
+                with torch.no_grad():
+                    loss = model(input_ids=torch.tensor([source]), labels=torch.tensor([target])).loss
+                total, count = total + loss.item() * len(target), count + len(target)
+    assert count > 100 and state["held_out"][-1][:2] == [state["step"], state["tokens"]]
+    assert state["held_out"][-1][2] == pytest.approx(total / count, abs=5e-3)  # fp16 on disk
+
+
+def test_training_goes_on_where_it_stopped(trained, text, dev, tmp_path):
     first, before = trained
     out = tmp_path / "out"
     shutil.copytree(first, out)
-    state = pretrain.run(RECIPE, text, out=out, steps=10, log_every=5)
+    state = pretrain.run(RECIPE, text, dev, out=out, steps=10, log_every=5)
     assert state["step"] == 40 and state["tokens"] > before["tokens"]
     assert state["curve"][:6] == before["curve"] and [step for step, _, _ in state["curve"][6:]] == [35, 40]
     assert np.mean([loss for _, _, loss in state["curve"][6:]]) < before["curve"][-1][2] + 0.3
@@ -239,18 +311,18 @@ def test_the_state_comes_back_with_its_optimizer(trained, tokenizer):
         assert own["exp_avg_sq"].shape == parameter.shape
 
 
-def test_shipped_weights_alone_are_enough_to_go_on(trained, text, tmp_path):
+def test_shipped_weights_alone_are_enough_to_go_on(trained, text, dev, tmp_path):
     first, before = trained
     out = tmp_path / "out"
     shutil.copytree(first, out)
     (out / "training.safetensors").unlink()
     (out / "card.json").write_text(json.dumps({"training": before}))
-    state = pretrain.run(RECIPE, text, out=out, steps=5, log_every=5)
+    state = pretrain.run(RECIPE, text, dev, out=out, steps=5, log_every=5)
     assert state["step"] == 35 and state["curve"][-1][2] < before["curve"][0][2] - 0.5
 
 
 @pytest.mark.parametrize("damage", ["cut", "shape", "lacks"])
-def test_a_state_that_can_not_be_used_is_said_in_one_line(trained, text, tmp_path, damage):
+def test_a_state_that_can_not_be_used_is_said_in_one_line(trained, text, dev, tmp_path, damage):
     out = tmp_path / "out"
     shutil.copytree(trained[0], out)
     path = out / "training.safetensors"
@@ -260,28 +332,55 @@ def test_a_state_that_can_not_be_used_is_said_in_one_line(trained, text, tmp_pat
         save_file({"x": torch.zeros(1)}, path)
     recipe = RECIPE if damage != "shape" else {**RECIPE, "model": {**RECIPE["model"], "encoder_ffn_dim": 32}}
     with pytest.raises(Failure, match="is damaged or of another recipe: start anew with --fresh") as caught:
-        pretrain.run(recipe, text, out=out, steps=1)
+        pretrain.run(recipe, text, dev, out=out, steps=1)
     assert "\n" not in str(caught.value)
 
 
-def test_a_loss_that_is_not_finite_stops(text, tmp_path):
-    recipe = {**RECIPE, "training": {**RECIPE["training"], "learning_rate": 1e30, "warmup": 1}}
+def test_a_loss_that_is_not_finite_stops(text, dev, tmp_path):
+    recipe = changed(learning_rate=1e30, warmup=1)
     with pytest.raises(Failure, match=r"the loss is (nan|inf) at step \d+: lower learning_rate"):
-        pretrain.run(recipe, text, out=tmp_path, steps=20)
+        pretrain.run(recipe, text, dev, out=tmp_path, steps=20)
 
 
-def test_training_ends_with_its_budget_and_by_the_clock(trained, text, tmp_path):
+def test_training_ends_with_its_recipe_and_by_the_clock(trained, text, dev, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(trained[0], out)
-    assert pretrain.run(RECIPE, text, out=out, minutes=0)["step"] == 30
-    budget = trained[1]["tokens"] + 500
-    recipe = {**RECIPE, "training": {**RECIPE["training"], "budget": budget}}
-    state = pretrain.run(recipe, text, out=out)
-    assert state["tokens"] >= budget and 30 < state["step"] < 36
-    assert pretrain.run(recipe, text, out=out) == state  # and there is nothing more to do
+    assert pretrain.run(RECIPE, text, dev, out=out, minutes=0)["step"] == 30
+    end = trained[1]["tokens"] + 500
+    recipe = changed(until=end)
+    state = pretrain.run(recipe, text, dev, out=out)
+    assert state["tokens"] >= end and 30 < state["step"] < 36
+    assert pretrain.run(recipe, text, dev, out=out) == state  # and there is nothing more to do
 
 
-def test_training_by_name_starts_from_what_is_shipped_unless_told_to_start_anew(trained, text, tmp_path, monkeypatch):
+def test_phases_follow_each_other(text, dev, tmp_path):
+    """Each has its own directions and dropout, and the learning rate falls to zero at the end of each."""
+    one = {"until": 1500, "into_english": 1.0, "from_english": 0.0, "segmentation": 100.0, "dropout": 0.3}
+    other = {"until": 3000, "into_english": 0.0, "from_english": 1.0, "segmentation": 0.3, "dropout": 0.0}
+    recipe = {**RECIPE, "phase": [one, other], "training": {**RECIPE["training"], "decay": 1.0, "warmup": 1}}
+    tokenizer = pretrain._tokenizer(recipe, text, tmp_path)
+    model, english = pretrain.new_model(recipe, tokenizer).train(), tokenizer.lang_id("en")
+    state, seen = {"step": 0, "tokens": 0}, []
+    for batch, rate in pretrain._batches(recipe, text, tokenizer, model, state):
+        into = bool((batch["labels"][:, 0] == english).all())
+        seen.append(
+            (state["tokens"] < 1500, into, model.model.encoder.layers[0].dropout, rate * (state["step"] + 1) ** 0.5)
+        )
+        state["step"] += 1
+        state["tokens"] += int((batch["labels"] != -100).sum())
+    assert state["tokens"] >= 3000
+    for first, into, dropout, rate in seen:
+        assert (into, dropout) == ((True, 0.3) if first else (False, 0.0))
+        assert 0 < rate <= 5e-3 * (1 + 1e-9)
+    scaled = [[rate for first, _, _, rate in seen if first is which] for which in (True, False)]
+    assert all(np.all(np.diff(rates) < 0) and rates[0] == pytest.approx(5e-3, rel=0.3) for rates in scaled)
+    assert model.model.encoder.layers[0].self_attn.dropout == 0.1  # that of the weights of attention is another
+    state["tokens"] = 1500  # and a training that stopped between them goes on with the second
+    batch, _ = next(pretrain._batches(recipe, text, tokenizer, model, state))
+    assert not (batch["labels"][:, 0] == english).any()
+
+
+def test_training_by_name_starts_from_what_is_shipped_unless_told_otherwise(trained, text, dev, tmp_path, monkeypatch):
     models, out = tmp_path / "models", tmp_path / "out"
     shutil.copytree(trained[0], models / "mini-m2m")
     (models / "mini-m2m" / "training.safetensors").unlink()
@@ -289,6 +388,7 @@ def test_training_by_name_starts_from_what_is_shipped_unless_told_to_start_anew(
     monkeypatch.setattr(pretraining, "MODELS", models)
     monkeypatch.setattr(pretraining, "recipe", lambda name: RECIPE)
     monkeypatch.setattr(pretraining, "training_text", lambda settings: text)
+    monkeypatch.setattr(pretraining, "dev_text", lambda settings: dev)
     monkeypatch.setattr(pretrain, "run", partial(pretrain.run, steps=1))
     assert pretrain.train("mini-m2m", minutes=9, out=out)["step"] == 31
     assert pretrain.train("mini-m2m", minutes=9, out=out)["step"] == 32
@@ -338,6 +438,12 @@ def invented(monkeypatch):
     monkeypatch.setattr(pretraining.languages, "role_members", lambda role: members)
     amounts = {"high": {"software": 100, "news": 9}, "equal": {"software": 3, "news": 1}}
     return pretraining.training_text({"role": "x", "text": amounts}), sources["catalogs"]
+
+
+def test_the_best_weights_are_chosen_on_dev_text_of_the_domains_of_training(invented):
+    dev = pretraining.dev_text({"role": "x", "text": {"high": {"software": 100, "news": 9}}})
+    assert dev.texts == {"en": {"n2": "en newer"}, "fa": {"n2": "fa newer"}, "gl": {}}
+    assert set(dev.items["pool"]) == {"DEV"}
 
 
 def test_training_text_is_chosen_by_pool_class_and_order(invented):
