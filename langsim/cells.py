@@ -8,6 +8,7 @@ cells; only `langsim reproduce` and the audit compute them.
 
 import importlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ from langsim.results import digest_of, reference_dir
 from langsim.suggest import unknown
 
 # The modules whose `@procedure`s `langsim reproduce` knows, in the order in which cells depend on each other.
-PROCEDURE_MODULES: tuple[str, ...] = ("langsim.evaluation", "langsim.gate")
+PROCEDURE_MODULES: tuple[str, ...] = (
+    "langsim.evaluation",
+    "langsim.gate",
+)
 
 Scores = dict[str, Any]
 
@@ -32,7 +36,8 @@ class Cell:
     """One unit of expensive work, named by kind and id and signed by what goes into it.
 
     `inputs` maps the name of each ingredient to its digest or value (strings): two cells with the same inputs
-    and the same `procedure_version` have the same scores, within the procedure's tolerances.
+    and the same `procedure_version` have the same scores, within the procedure's tolerances. `folder` is where the
+    scores lie, if they are not among the profile's own.
     """
 
     kind: str
@@ -40,6 +45,7 @@ class Cell:
     inputs: Mapping[str, str]
     procedure_version: int
     profile: str = "mini"
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         for name in (self.kind, self.id, self.profile):
@@ -49,7 +55,8 @@ class Cell:
     @property
     def path(self) -> Path:
         """Where its scores lie."""
-        return reference_dir(self.profile) / "cells" / self.kind / f"{self.id}.json"
+        folder = self.folder or reference_dir(self.profile) / "cells" / self.kind
+        return folder / f"{self.id}.json"
 
     @property
     def signed(self) -> dict[str, Any]:
@@ -272,6 +279,8 @@ def _differences(fresh: Any, saved: Any, tolerances: Mapping[str, float], where:
         pairs = zip(fresh, saved, strict=True)
         return [line for a, b in pairs for line in _differences(a, b, tolerances, where)]
     tolerance = tolerances.get(where.rpartition(".")[2], tolerances.get(where, 0.0))
+    if tolerance == math.inf:  # what is kept, and not compared: the words of a translation
+        return []
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (fresh, saved))
     if fresh == saved or (numbers and abs(fresh - saved) <= tolerance):
         return []

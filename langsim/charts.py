@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from langsim.figures import FAINT, INK, PALETTE, SMALLEST, WIDTH, blank, house_style
+from langsim.readings import number
 
 _COLOURS = tuple(PALETTE[i] for i in (0, 4, 1, 5, 3, 2, 6))  # neighbours that belong together are shades of one colour
 _HATCHES = ("", "//")  # for more parts than colours
@@ -118,6 +120,32 @@ def dots(
     return figure
 
 
+def grid(values: pd.DataFrame, *, label: str) -> Figure:
+    """A table of numbers around zero as colours, one cell a number: orange is above, purple below, grey is none.
+
+    Args:
+        values: (rows, columns), at most some ten columns, which stand on top.
+        label: what the numbers are.
+    """
+    most = float(np.nanmax(np.abs(values.to_numpy(dtype=float)))) or 1.0
+    digits = 1 if most < 100 else 0
+    cells = values.map(lambda v: "" if np.isnan(v) else number(v, digits))
+    with house_style():
+        figure = blank(0.36 * len(values) + 1.5, min(WIDTH, 1.2 + 0.95 * values.shape[1]))
+        axes = figure.add_subplot()
+        axes.set_facecolor(_GRID)
+        bar = {"orientation": "horizontal", "aspect": 40, "pad": 0.03, "label": label}
+        sns.heatmap(
+            values, annot=cells, fmt="", cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.6, linecolor="white",
+            annot_kws={"size": SMALLEST}, cbar_kws=bar, ax=axes,
+        )  # fmt: skip
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.set(xlabel="", ylabel="")
+        axes.set_yticklabels(axes.get_yticklabels(), rotation=0)
+    return figure
+
+
 def _draw_dots(
     axes: Axes,
     frame: pd.DataFrame,
@@ -135,12 +163,12 @@ def _draw_dots(
                 axes.barh(place, high - low, left=low, height=0.7, color=_BAND, label=words.get("band"), zorder=1)
     if line is not None:
         axes.axvline(line, color=FAINT, linestyle="--", linewidth=1.5, label=words.get("line"), zorder=1.5)
-    for number, name in enumerate(series):
+    for place, name in enumerate(series):
         part = frame[frame["series"] == name]
         if part.empty:
             continue
-        mark, colour, filled = _MARKS[number % len(_MARKS)]
-        shift = 0.0 if together == 1 else (number - (len(series) - 1) / 2) * 0.34
+        mark, colour, filled = _MARKS[place % len(_MARKS)]
+        shift = 0.0 if together == 1 else (place - (len(series) - 1) / 2) * 0.34
         y = [rows.index(row) + shift for row in part["row"]]
         axes.hlines(y, part["low"], part["high"], color=colour, linewidth=2.2, zorder=2)
         axes.plot(

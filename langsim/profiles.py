@@ -73,13 +73,42 @@ class TwoCorpora(Settings):
         return [Settings(**first), Settings(**{**first, **second})]
 
 
-SECTIONS = {Settings: ("pseudo_families",), TwoCorpora: ("pseudo_families", "across")}  # later ones change earlier ones
+class Tuning(Settings):
+    """The same, and how systems are fine-tuned on each target's family, and scored (section 3)."""
+
+    adaptation: str = Field(description="the domain that is fine-tuned on and scored in; empty for all")
+    families: Literal["own", "paper"] = Field(description="pseudo families of this run, or those of Table 1")
+    aligned: list[Name] = Field(description="targets whose Overlap family is sampled as LF samples (section 3.2)")
+    seeds: list[int] = Field(min_length=1, description="a system is trained once for each")
+    draws: int = Field(ge=1, description="random families for each target")
+    updates: int = Field(ge=1, description="updates of the weights, for every method; with patience, the most")
+    patience: int = Field(ge=0, description="validations without a better loss before training ends; 0: never")
+    validate_every: int = Field(ge=0, description="updates between two validations; 0: an epoch")
+    learning_rate: float = Field(gt=0, description="the highest, after warm-up")
+    warmup: int = Field(ge=1, description="updates until then; afterwards the inverse square root")
+    label_smoothing: float = Field(ge=0, lt=1, description="of the training loss")
+    dropout: float = Field(ge=0, lt=1, description="while training")
+    tokens_per_batch: int = Field(ge=1, description="positions of a batch on either side, padding counted")
+    batches_per_update: int = Field(ge=1, description="batches in an update, over all GPUs")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(description="of the training's arithmetic")
+    beam_size: int = Field(ge=1, description="hypotheses that beam search keeps")
+    engine: Literal["ctranslate2", "transformers"] = Field(description="what searches")
+
+
+# Later sections change earlier ones.
+SECTIONS = {
+    Settings: ("pseudo_families",),
+    TwoCorpora: ("pseudo_families", "across"),
+    Tuning: ("pseudo_families", "tuning"),
+}
 
 
 def kind_of(parameters: Iterable[str]) -> type[Settings]:
-    """The settings that these parameters are of: `TwoCorpora` where one of them is in no other."""
-    own = set(TwoCorpora.model_fields) - set(Settings.model_fields)
-    return TwoCorpora if own & set(parameters) else Settings
+    """The settings that these parameters are of, told by the one that no other kind has and none does without."""
+    given = set(parameters)
+    if "adaptation" in given:
+        return Tuning
+    return TwoCorpora if given & {"corpus_b", "data_b", "domain_b", "pool_b"} else Settings
 
 
 def folder() -> Path:
@@ -121,6 +150,7 @@ def resolve(profile: str = "mini", *, kind: type[Settings] = Settings, **overrid
         elif value is not None:
             given[name] = value
     base |= {f"domain{side}": "" for side in ("", "_b") if f"corpus{side}" in given}
+    base |= {"adaptation": ""} if "corpus" in given and "adaptation" in base else {}
     values = {**base, **given, "profile": str(profile)}
     wrong = _type_errors(values, kind)
     problems += wrong.values()

@@ -134,3 +134,13 @@ def test_a_group_has_one_colour_in_both_charts():
     handles = charts.by_layer({"": layered(3)}, GROUPS, ylabel="").legends[0].legend_handles
     lines = {h.get_label(): to_hex(h.get_color()) for h in handles}
     assert all(lines[group] == colours[group] for group in colours)
+
+
+def test_a_grid_shows_every_number_and_leaves_out_what_is_none():
+    values = pd.DataFrame({"fa": [np.nan, 1.23, -0.04], "hi": [-4.56, 0.0, np.nan]}, index=["fa", "bg", "hi"])
+    figure = charts.grid(values, label="gain")
+    axes, bar = figure.axes
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["−4.6", "1.2", "0.0", "0.0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["fa", "bg", "hi"]
+    low, high = bar.get_xlim()
+    assert -low == high == 4.56 and bar.get_xlabel() == "gain"

@@ -1,0 +1,257 @@
+"""From languages to scores: systems are trained, scored, kept and read; what a page needs of them."""
+
+import json
+import shutil
+from dataclasses import replace
+from math import comb
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+
+from langsim import cells, corpora, profiles, systems, table2, translation_study, tuning
+from langsim.agreement import OPPOSITE, SAME, UNDECIDED
+from langsim.errors import Failure, UsageError
+from langsim.profiles import Tuning
+from langsim.systems import Stage, System, stage
+
+CODES = ("fa", "hi", "bn", "id")
+SMALL = {
+    "languages": list(CODES),
+    "targets": ["fa", "hi"],
+    "seeds": [0, 1],
+    "draws": 2,
+    "updates": 3,
+    "validate_every": 3,
+    "tokens_per_batch": 256,
+    "beam_size": 1,
+}
+
+
+def settings_of(data, **changes):
+    """A user's own file, and as little training as there can be."""
+    return profiles.resolve("mini", kind=Tuning, corpus="files", data=str(data), **{**SMALL, **changes})
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    from langsim.paths import cache_dir
+
+    folder = tmp_path_factory.mktemp("cache")
+    if (cache_dir() / "catalogs").exists():  # the harvest is not what is tested here
+        shutil.copytree(cache_dir() / "catalogs", folder / "catalogs")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LANGSIM_CACHE", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A few names in five languages, in pools."""
+    corpus, lines = corpora.load("catalogs"), ["\t".join(("pool", "en", *CODES))]
+    for pool, count in (("FINETUNE", 60), ("DEV", 12), ("TEST", 16)):
+        items = [i for i in corpus.select(domain="names", pool=pool) if all(i in corpus.texts[c] for c in CODES)]
+        lines += ["\t".join((pool, corpus.texts["en"][i], *(corpus.texts[c][i] for c in CODES))) for i in items[:count]]
+    path = tmp_path_factory.mktemp("data") / "names.tsv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def studied(cache, data):
+    return translation_study.study(settings_of(data), jobs=1)
+
+
+def test_a_system_is_trained_scored_and_signed(cache, data):
+    settings = settings_of(data)
+    system = System("fa", (stage(["hi"], "temperature(1.5)"), Stage()), 1)
+    found = tuning.scores(settings, system)
+    assert len(found["best_updates"]) == len(found["curves"]) == 2
+    assert found["loss"] < found["parent_loss"]
+    references = [pair.target_text for pair in tuning.pairs(settings, "fa", "TEST")]
+    assert len(found["hypotheses"]) == len(references)
+    expected = sacrebleu.CHRF().corpus_score(found["hypotheses"], [references]).score
+    assert found["test"]["chrf"] == pytest.approx(expected)
+    assert "tok:13a" in found["test"]["bleu_signature"] and "tok:spm-mini-m2m@" in found["test"]["spbleu_signature"]
+    assert json.loads(json.dumps(found))["test"] == found["test"]
+    assert not list((cache / "tuning").glob("*"))  # weights are not kept
+    again = tuning.scores(settings, system)
+    assert {**again, "curves": None} == {**found, "curves": None}
+
+
+def test_the_model_as_it_came_is_a_system_without_a_stage(cache, data):
+    found = tuning.scores(settings_of(data), System("hi"))
+    assert found["loss"] == found["parent_loss"] and found["curves"] == []
+
+
+def test_cells_of_a_profile_are_its_own_and_changed_settings_go_to_the_cache(cache, data):
+    plain = profiles.resolve("mini", kind=Tuning)
+    other_targets = profiles.resolve("mini", kind=Tuning, targets=["tr"])
+    system = System("tr", (Stage(),), 0)
+    assert tuning.cell_of(plain, system).folder is None
+    assert tuning.cell_of(other_targets, system).folder is None  # what decides its scores is the profile's
+    changed = profiles.resolve("mini", kind=Tuning, learning_rate=0.1)
+    cell = tuning.cell_of(changed, system)
+    assert cell.folder.is_relative_to(cache)
+    assert cell.folder != tuning.cell_of(settings_of(data), system).folder
+
+
+def test_what_is_there_is_read_and_not_trained_again(cache, studied, monkeypatch):
+    def trained(*arguments):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(tuning, "scores", trained)
+    wanted = studied.plan.systems()
+    assert tuning.obtain(studied.settings, wanted, jobs=1) == studied.scores
+    damaged = tuning.cell_of(studied.settings, wanted[0])
+    before = damaged.path.read_bytes()
+    damaged.path.write_bytes(before[:100])
+    with pytest.raises(AssertionError, match="trained again"):
+        tuning.obtain(studied.settings, wanted, jobs=1)
+    damaged.path.write_bytes(before)
+
+
+def test_the_plan_has_all_rows_controls_and_questions(studied):
+    plan, settings = studied.plan, studied.settings
+    assert set(plan.rows) == {*systems.METHODS, "Random", "All"}
+    assert all(set(row) == {"fa", "hi"} for row in plan.rows.values())
+    families = comb(3, len(studied.pseudo["overlap"]["fa"]))  # so many are possible
+    assert len(plan.rows["Random"]["fa"]) == min(2, families) and len(plan.rows["FT"]["fa"]) == 2
+    assert len(plan.rows["Vanilla"]["fa"]) == 1
+    assert {s.stages[0].auxiliaries for s in plan.rows["All"]["hi"]} == {("bn", "fa", "id")}
+    assert set(plan.singles["fa"]) == {"hi", "bn", "id"}
+    assert set(plan.by_k) == set(table2.KS)
+    ids = [system.id for system in plan.systems()]
+    assert len(ids) == len(set(ids)) and set(ids) == set(studied.scores)
+    assert studied.pseudo["overlap"] == studied.pseudo[table2.key_of(settings.k)]
+    sampled = plan.rows["Overlap"]["hi"][0].stages[0].sampling
+    assert sampled == "temperature(1.5)"  # aligned with LF, as the paper has it
+    equal = table2.plan_of(settings.model_copy(update={"aligned": []}), studied.pseudo)
+    assert equal.rows["Overlap"]["hi"][0].stages[0].sampling == "equal"
+
+
+def test_the_families_are_those_of_the_page_on_families(studied):
+    from langsim import pipeline
+
+    matrix = pipeline.similarities(studied.settings)
+    for target, family in pipeline.families(matrix).items():
+        assert studied.pseudo["overlap"][target] == family.members
+
+
+def test_published_families(cache):
+    settings = profiles.resolve("mini", kind=Tuning, families="paper")
+    assert table2.table1(settings)["kl"]["fa"] == ("id", "sv", "de")
+    with pytest.raises(UsageError, match="Table 1 has none for 'tr'"):
+        table2.table1(settings.model_copy(update={"targets": ["tr"]}))
+    with pytest.raises(UsageError, match=r"Table 1 has .* for 'fa'; add it to languages"):
+        table2.table1(settings.model_copy(update={"languages": ["fa", "hi"], "targets": ["fa"]}))
+
+
+def test_table_2(studied):
+    frame = translation_study.tidy(studied)
+    assert (
+        len(frame) == 9 * 3 * 3 and (frame["low"] <= frame["value"]).all() and (frame["value"] <= frame["high"]).all()
+    )
+    row = frame.set_index(["method", "target", "measure"]).loc["FT", "fa", "chrf"]
+    scores = [studied.scores[system.id]["test"]["chrf"] for system in studied.plan.rows["FT"]["fa"]]
+    assert row["value"] == pytest.approx(np.mean(scores))
+    mean = frame.set_index(["method", "target", "measure"])["value"]
+    assert mean["KL", "Avg.", "bleu"] == pytest.approx((mean["KL", "fa", "bleu"] + mean["KL", "hi", "bleu"]) / 2)
+    shown = translation_study.table(frame, "bleu")
+    assert shown.loc["Overlap, published", "fa"] == "36.9" and list(shown.columns) == ["fa", "hi", "Avg."]
+
+
+def test_differences_and_statements(studied):
+    one = studied.difference("FT", "Vanilla", "fa", "chrf")
+    values = [studied.scores[s.id]["test"]["chrf"] for s in studied.plan.rows["FT"]["fa"]]
+    vanilla = studied.scores["fa.vanilla"]["test"]["chrf"]
+    assert one.estimate == pytest.approx(np.mean(values) - vanilla)
+    same = studied.difference("FT", "FT", "Avg.", "bleu")
+    assert same.estimate == 0
+    frame = translation_study.claims_frame(studied)
+    assert set(frame["scope"]) == {"average", "fa", "hi"} and set(frame["verdict"]) <= {SAME, OPPOSITE, UNDECIDED}
+    assert (frame["underpowered"] == (frame["detectable"] > frame["measure"].map({"bleu": 1.5, "chrf": 1.0}))).all()
+    assert len(translation_study.claims_table(frame, "bleu")) == len(frame) / 2
+    assert "80%" in str(translation_study.power_reading(frame))
+
+
+def test_an_average_redraws_what_targets_share_together(studied):
+    """Against a slow loop that draws clusters of all targets at once, from the same random numbers."""
+    from langsim import bootstrap
+
+    settings, measure = studied.settings, studied.measures["chrf"]
+    units = [unit for target in settings.targets for unit in studied.units[target]]
+    clusters, rng = bootstrap.Clusters(units), np.random.default_rng(settings.seed)
+    weights = clusters.draw(rng, translation_study.REPLICATES)
+    row = studied.interval("Vanilla", "Avg.", "chrf")
+    for drawn, replicate in zip(weights[:5], row.replicates[:5], strict=True):
+        count = dict(zip(clusters.names.tolist(), drawn.tolist(), strict=True))
+        scores = []
+        for target in settings.targets:
+            hypotheses, references = studied.scores[f"{target}.vanilla"]["hypotheses"], studied.references[target]
+            repeated = [
+                pair
+                for unit, *pair in zip(studied.units[target], hypotheses, references, strict=True)
+                for _ in range(count[unit])
+            ]
+            scores.append(measure.corpus(*map(list, zip(*repeated, strict=True))))
+        assert replicate == pytest.approx(np.mean(scores))
+    assert len(set(units)) < len(units)  # the two targets do share items
+
+
+def test_k_and_single_auxiliaries(studied):
+    frame = translation_study.k_frame(studied)
+    assert len(frame) == len(table2.KS) * 3
+    assert "40%" in str(translation_study.k_reading(frame))
+    assert list(translation_study.k_table(frame).columns) == ["fa", "hi", "Avg."]
+    gains = translation_study.singles(studied)
+    base = studied.scores["fa.alone.s0"]["test"]["chrf"]
+    assert gains.loc["fa", "bn"] == studied.scores["fa.equal=bn.s0"]["test"]["chrf"] - base
+    assert np.isnan(gains.loc["hi", "hi"])
+
+
+def test_a_row_that_did_not_learn_is_marked(studied):
+    def with_losses(*losses):
+        changed = dict(studied.scores)
+        for system, loss in zip(studied.plan.rows["FT"]["fa"], losses, strict=True):
+            changed[system.id] = {**changed[system.id], "parent_loss": 5.0, "loss": loss}
+        return replace(studied, scores=changed)
+
+    assert translation_study.did_train(studied, "Vanilla", "fa")
+    assert translation_study.did_train(with_losses(4.0, 4.1), "FT", "fa")
+    assert not translation_study.did_train(with_losses(4.0, 5.0), "FT", "fa")  # within the noise of the seeds
+    assert not translation_study.did_train(with_losses(5.0, 5.0), "FT", "fa")
+
+
+def test_bad_input_is_one_line(cache, data):
+    with pytest.raises(UsageError, match="corpus 'files' has no text in 'tr'"):
+        translation_study.study(settings_of(data, languages=["fa", "tr"], targets=["tr"]))
+    without = data.with_name("without.tsv")
+    without.write_text("\n".join(line for line in data.read_text().splitlines() if not line.startswith("TEST")))
+    with pytest.raises(UsageError, match="pool of corpus 'files': unknown"):
+        translation_study.study(settings_of(without))
+    with pytest.raises(UsageError, match="domain of corpus 'files': unknown"):
+        tuning.pairs(settings_of(data, adaptation="nams"), "fa", "TEST")
+    with pytest.raises(UsageError, match="auxiliary 'fa' is the target language itself"):
+        tuning.scores(settings_of(data), System("fa", (stage(["fa"]),), 0))
+    plain = profiles.resolve("mini", kind=Tuning)
+    with pytest.raises(
+        Failure, match=r"cell mini/tuned/tr\.alone\.s77 is missing; about .* min; run: langsim reproduce"
+    ):
+        tuning.obtain(plain, [System("tr", (Stage(),), 77)])
+
+
+def test_the_words_of_a_translation_are_kept_and_not_compared():
+    old = {"hypotheses": ["a", "b"], "curves": [1, 2, 3], "test": {"bleu": 10.0, "chrf": 20.0}}
+    new = {"hypotheses": ["x"], "curves": [1], "test": {"bleu": 11.0, "chrf": 25.0}}
+    assert cells._differences(new, old, tuning.TOLERANCES) == ["test.chrf: 25.0 instead of 20.0 (tolerance 2)"]
