@@ -1,0 +1,1 @@
+"""The labelled tasks behind one interface: examples, labels, splits, metric, head. No model code."""
