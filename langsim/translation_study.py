@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from langsim import bootstrap, claims, papers, results, scoring, table2, tuning
+from langsim import bootstrap, claims, papers, results, table2, tuning
 from langsim.agreement import LEVEL, holm
 from langsim.bootstrap import Difference, Interval
 from langsim.cells import Scores
@@ -49,11 +49,7 @@ class Study:
     @cached_property
     def measures(self) -> dict[str, Measure]:
         """`bleu`, `chrf` and `spbleu`, as the cells were scored."""
-        from langsim import models
-
-        settings = self.settings
-        pieces = settings.model if settings.model in models.shipped() else "mini-m2m"
-        found = scoring.measures(settings.recipe, target=settings.target_language, pieces=pieces)
+        found = tuning.measures_of(self.settings)
         return {measure.name: measure for measure in found}
 
     def statistics(self, method: str, target: str, measure: str) -> list[np.ndarray]:

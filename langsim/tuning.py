@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -58,21 +59,26 @@ def pairs(settings: Tuning, code: str, pool: str) -> list[Pair]:
 
 
 def cell_of(settings: Tuning, system: System) -> Cell:
-    """The cell of a system: of the profile where the settings are its own, else one in the cache."""
+    """The cell of a system: the profile's own where the run is the profile as it is, or where there is a good one (of
+    a run with other targets, say, that needs some of the same systems); else one in the cache."""
     deciding = {name: getattr(settings, name) for name in DECIDES}
     inputs = {
         "model": results.named(settings.model, model_digest(settings)),
         "corpus": results.named(settings.corpus, corpus_of(settings).digest),
         "settings": results.digest_of(deciding)[:12],
     }
-    own = {} if is_plain(settings) else {"folder": cache_dir() / "cells" / KIND / results.digest_of(inputs)[:16]}
-    return Cell(KIND, system.id, inputs, VERSION, settings.profile, **own)
+    own = Cell(KIND, system.id, inputs, VERSION, settings.profile)
+    if not profiles.overrides(settings) or not cells.problem(own):
+        return own
+    return replace(own, folder=cache_dir() / "cells" / KIND / results.digest_of(inputs)[:16])
 
 
-def is_plain(settings: Tuning) -> bool:
-    """Whether all that decides a system's scores has the profile's own values, so that its cells are the profile's."""
-    changed = profiles.overrides(settings)
-    return not set(changed) & {*DECIDES, "model", "corpus", "data"}
+def measures_of(settings: Tuning) -> list[Any]:
+    """What translations are scored by (`langsim.scoring.Measure`), with the pieces of a shipped model, or mini-m2m's."""
+    from langsim import scoring
+
+    pieces = settings.model if settings.model in models.shipped() else "mini-m2m"
+    return scoring.measures(settings.recipe, target=settings.target_language, pieces=pieces)
 
 
 def model_digest(settings: Settings) -> str:
@@ -116,8 +122,7 @@ def scores(settings: Tuning, system: System) -> Scores:
         tuned = outcome.model
         best_updates.append(outcome.best_update)
         curves.append(outcome.curve)
-    pieces = settings.model if settings.model in models.shipped() else "mini-m2m"
-    measures = scoring.measures(settings.recipe, target=into, pieces=pieces)
+    measures = measures_of(settings)
     found: Scores = {"best_updates": best_updates, "curves": curves}
     dev, test = pairs(settings, target, "DEV"), pairs(settings, target, "TEST")
     found["parent_loss"] = translation.mean_nll(parent, dev, target, into)[0]
@@ -154,8 +159,8 @@ def recipe_of(settings: Tuning, system: System, stage: systems.Stage) -> Any:
 
 
 def obtain(settings: Tuning, wanted: Iterable[System], *, jobs: int | None = None) -> dict[str, Scores]:
-    """System id -> scores: read where they are there; computed, and kept in the cache, where the settings are not a
-    profile's own.
+    """System id -> scores: read where they are there; else computed and kept in the cache, unless the run is a profile
+    as it is.
 
     Raises:
         Failure: a cell of the profile is missing or stale: the command that makes it.

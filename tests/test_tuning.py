@@ -94,16 +94,21 @@ def test_the_model_as_it_came_is_a_system_without_a_stage(cache, data):
     assert found["loss"] == found["parent_loss"] and found["curves"] == []
 
 
-def test_cells_of_a_profile_are_its_own_and_changed_settings_go_to_the_cache(cache, data):
+def test_a_profile_reads_its_own_cells_and_a_changed_run_computes_what_is_not_there(cache, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "reference_dir", lambda profile: tmp_path / profile)
     plain = profiles.resolve("mini", kind=Tuning)
-    other_targets = profiles.resolve("mini", kind=Tuning, targets=["tr"])
+    other = profiles.resolve("mini", kind=Tuning, targets=["tr"])  # the same in all that decides a system's scores
     system = System("tr", (Stage(),), 0)
-    assert tuning.cell_of(plain, system).folder is None
-    assert tuning.cell_of(other_targets, system).folder is None  # what decides its scores is the profile's
+    own = tuning.cell_of(plain, system)
+    assert own.path.is_relative_to(tmp_path)
+    with pytest.raises(Failure, match=r"is missing; .* run: langsim reproduce"):
+        tuning.obtain(plain, [system])
+    assert tuning.cell_of(other, system).path.is_relative_to(cache)  # no command of the profile would ever make it
+    cells.write(own, {"x": 1})
+    assert tuning.cell_of(other, system) == own and tuning.obtain(other, [system]) == {system.id: {"x": 1}}
     changed = profiles.resolve("mini", kind=Tuning, learning_rate=0.1)
-    cell = tuning.cell_of(changed, system)
-    assert cell.folder.is_relative_to(cache)
-    assert cell.folder != tuning.cell_of(settings_of(data), system).folder
+    assert tuning.cell_of(changed, system).path.is_relative_to(cache)
+    assert tuning.cell_of(changed, system).path != tuning.cell_of(settings_of(data), system).path
 
 
 def test_what_is_there_is_read_and_not_trained_again(cache, studied, monkeypatch):
