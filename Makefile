@@ -5,7 +5,7 @@
 #   make test     every test, and every notebook by nbval
 #   make accept   replace the committed notebooks and results by those of the last `make book`
 #   make accept-open   run the notebooks at the profile `open` (fetch its corpora first), take over the results
-#   make bench    measure speed and memory, for the tables in data/benchmarks (half an hour, 45 GB of disk)
+#   make bench    measure speed and memory, for the tables in data/benchmarks (half an hour, 70 GB of free disk)
 #   make serve    show the book at http://localhost:8000 (PORT=... for another port)
 #   make clean    remove _build (the environment and the cache stay)
 #
@@ -70,8 +70,11 @@ bench: env
 	$(BIN)/python benchmarks/fisher_speed.py --width 512 --tokens 8 32 128 --rounds 2 --csv $(TABLES)/fisher_512.csv
 	$(BIN)/python benchmarks/fisher_speed.py --width 1024 --tokens 32 --layers 1 --rounds 2 --call-tokens 2048 --csv $(TABLES)/fisher_1024.csv
 	$(BIN)/python benchmarks/all_pairs.py --languages 17 --parameters 1e7 1e8 --csv $(TABLES)/all_pairs_17.csv
-	$(BIN)/python benchmarks/all_pairs.py --languages 100 --parameters 1e8 --threads 2 --csv $(TABLES)/all_pairs_100.csv
+	$(BIN)/python benchmarks/all_pairs.py --languages 100 --parameters 1e8 --csv $(TABLES)/all_pairs_100.csv
 	$(BIN)/python benchmarks/threshold.py --parameters 1e7 1e8 --rounds 2 --csv $(TABLES)/threshold.csv
+	$(BIN)/python benchmarks/training_speed.py --csv $(TABLES)/training.csv
+	$(BIN)/python benchmarks/decoding_speed.py --csv $(TABLES)/decoding.csv
+	$(BIN)/python benchmarks/lslo_speed.py --csv $(TABLES)/lslo.csv
 	$(BIN)/python benchmarks/paper_size.py --batches 2 --batch-size 8 --csv $(TABLES)/paper_size.csv
 
 serve:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from measure import Row, compared, machine, measured, write_csv
+from measure import Row, compared, measured, parser_of, started, write_csv
 
 from langsim.similarity import similarities
 
@@ -113,15 +113,12 @@ def fits(folder: str, languages: int, parameters: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--languages", type=int, nargs="+", default=[17])
     parser.add_argument("--parameters", type=lambda text: int(float(text)), nargs="+", default=[10_000_000])
     parser.add_argument("--peer-pairs", type=int, default=20, help="how many pairs the peer is timed on")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the streaming pass")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the vectors lie for a while")
-    parser.add_argument("--csv", default="", help="write the rows to this file")
-    options = parser.parse_args()
-    print(f"{machine()}, {options.threads} thread(s)")
+    options = started(parser)
     rows = []
     for languages, parameters in itertools.product(options.languages, options.parameters):
         if not fits(options.folder, languages, parameters):

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
-from measure import Row, best, compared, machine, write_csv
+from measure import Row, best, compared, parser_of, started, write_csv
 
 from langsim import models, translation
 from langsim.corpora import Pair
@@ -45,17 +44,12 @@ def timed(loaded: LoadedModel, source: str, pairs: list[Pair], size: int, option
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, rounds=3)
     parser.add_argument("--model", default="mini-m2m")
     parser.add_argument("--sources", nargs="+", default=["hi", "id"])
     parser.add_argument("--sentences", type=int, default=128)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--csv", default="", help="write the rows to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"{machine()}, torch {torch.__version__}, {options.threads} thread(s)")
+    options = started(parser)
     loaded, corpus, rows = models.load(options.model), load_corpus("catalogs"), []
     for source in options.sources:
         pairs = corpus.pairs(source, pool="DEV")[: options.sentences]

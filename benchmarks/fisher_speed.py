@@ -16,7 +16,7 @@ from typing import Any
 
 import peers
 import torch
-from measure import Row, best, compared, machine, write_csv
+from measure import Row, best, compared, parser_of, started, write_csv
 from torch import Tensor, nn
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
@@ -112,20 +112,15 @@ def timed(case: str, calls: dict[str, Callable], n_batches: int, options: argpar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, rounds=5)
     parser.add_argument("--width", type=int, nargs="+", default=[512])
     parser.add_argument("--tokens", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--examples", type=int, default=32)
     parser.add_argument("--layers", type=int, default=2, help="of the encoder and of the decoder")
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--call-tokens", type=int, default=1024, help="tokens of a call, in mini-batches")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vmap-chunk", type=int, default=0, help="examples at a time; 0 for all")
-    parser.add_argument("--csv", default="", help="write the rows to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"{machine()}, torch {torch.__version__}, {options.threads} thread(s)")
+    options = started(parser)
     rows = []
     for width in options.width:
         model = small_model(width, options.layers, options.vocabulary)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import peft
 import torch
-from measure import best, compared, machine, write_csv
+from measure import best, compared, parser_of, started, write_csv
 from torch import nn
 from torch.nn.functional import linear
 from transformers import M2M100Config, M2M100ForConditionalGeneration
@@ -128,19 +128,14 @@ def check(found: dict[str, torch.Tensor]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, rounds=3)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=1, help="of encoder and decoder each")
     parser.add_argument("--languages", type=int, nargs="+", default=[12, 30])
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32, help="of a sample")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--csv", default="", help="write the rows to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"{machine()}, torch {torch.__version__}, {options.threads} thread(s)")
+    options = started(parser)
     rows = []
     for count in options.languages:
         shape = f"d={options.width} T={options.tokens} B={options.batch} r={options.rank}, {count} languages"

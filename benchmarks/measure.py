@@ -1,5 +1,6 @@
 """Time and peak memory of calls, and the tidy rows that the benchmarks of this folder print and write."""
 
+import argparse
 import ctypes
 import dataclasses
 import gc
@@ -56,6 +57,24 @@ def best(
             call()
             seconds[name] = min(seconds[name], time.perf_counter() - start)
     return {name: (seconds[name], memory[name]) for name in calls}
+
+
+def parser_of(doc: str | None, *, rounds: int = 0, threads: int = 1) -> argparse.ArgumentParser:
+    """A parser with the options that all benchmarks have; --rounds where there is a default for it."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if rounds:
+        parser.add_argument("--rounds", type=int, default=rounds, help="in which all calls take turns")
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--csv", default="", help="write the rows to this file")
+    return parser
+
+
+def started(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options given, after setting torch's threads and printing the machine."""
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{machine()}, torch {torch.__version__}, {options.threads} thread(s)")
+    return options
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 import joblib
 import pandas as pd
 import torch
-from measure import Measured, machine, measured, peak_of_process
+from measure import Measured, machine, measured, parser_of, peak_of_process, started
 from torch import nn
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
@@ -127,7 +127,7 @@ def run(folder: Path, options: argparse.Namespace) -> list[tuple[str, float, str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, threads=torch.get_num_threads())
     parser.add_argument("--languages", type=int, default=17)
     parser.add_argument("--batches", type=int, default=2, help="a language")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -136,12 +136,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--vocabulary", type=int, default=128112)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the vectors lie for a while")
-    parser.add_argument("--csv", default="", help="write the table to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"{machine()}, torch {torch.__version__}, {options.threads} thread(s), {options.device}")
+    options = started(parser)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         found = run(Path(folder), options)
     for what, value, unit in found:

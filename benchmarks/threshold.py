@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from measure import Row, best, compared, machine, write_csv
+from measure import Row, best, compared, parser_of, started, write_csv
 
 from langsim.thresholds import active_count, kth_largest
 
@@ -48,18 +48,18 @@ def rows_of(name: str, values: np.ndarray, options: argparse.Namespace) -> list[
     assert len({call() for call in calls.values()}) == 1, "the thresholds differ"
     results = {way: (way, *result) for way, result in best(calls, options.rounds).items()}
     case = f"{values.size:.0e} entries, {name}".replace("e+0", "e")
-    return [compared("threshold", case, results["langsim"], results[way]) for way in ways if way != "langsim"]
+    return [
+        compared("threshold", case, results["langsim"], results[way], threads=options.threads)
+        for way in ways
+        if way != "langsim"
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, rounds=3)
     parser.add_argument("--parameters", type=lambda text: int(float(text)), nargs="+", default=[10_000_000])
     parser.add_argument("--share", type=float, default=0.4, help="K")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--csv", default="", help="write the rows to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    print(f"K = {options.share}, {machine()}, torch {torch.__version__}")
+    options = started(parser)
     rows = []
     for size in options.parameters:
         for name, values in vectors(size).items():

@@ -7,12 +7,11 @@ The plain loop calls the model with its labels, smooths the logits of all positi
 time an update, dropout drawn in both. Rounds in which the two take turns, the best of each.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 
 import torch
-from measure import Row, compared, machine, measured, write_csv
+from measure import Row, compared, measured, parser_of, started, write_csv
 from transformers.trainer_pt_utils import LabelSmoother
 
 from langsim import corpora, models
@@ -109,19 +108,14 @@ WAYS = {"fine_tune": ours, "plain HF loop": plain_loop}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, rounds=3)
     parser.add_argument("--model", default="mini-m2m")
     parser.add_argument("--languages", nargs="+", default=["fa", "hi", "bn", "tr"])
     parser.add_argument("--items", type=int, default=0, help="pairs per language; 0 for all")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1000, 2000, 4000], help="of a batch")
     parser.add_argument("--batches", type=int, default=1, help="of an update")
     parser.add_argument("--updates", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--csv", default="", help="write the rows to this file")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"{machine()}, torch {torch.__version__}, {options.threads} thread(s)")
+    options = started(parser)
     loaded = models.load(options.model)
     data, dev = texts(options.languages, options.items)
     own = {"dropout": None, "attention_dropout": None, "layerdrop": None, "precision": "fp32", "patience": None}

@@ -23,8 +23,8 @@ from langsim.instrument import Check
 from langsim.matching import Matched, digest
 from langsim.pipeline import FisherVectors
 from langsim.profiles import Settings, TwoCorpora
-from langsim.similarity import LARGER_IS_SIMILAR, similarities
-from langsim.store import FisherStore, StoredVector
+from langsim.similarity import LARGER_IS_SIMILAR
+from langsim.store import FisherStore
 
 Pairs = Mapping[str, list[Pair]]  # language -> its pairs
 
@@ -177,29 +177,14 @@ def _checks(first: FisherVectors, second: FisherVectors, jobs: int | None) -> li
     settings = first.settings
     texts = [first.matched.pairs, second.matched.pairs]
     mixed = [instrument.shuffled(pairs, settings.seed) for pairs in texts]
-    found = [Check(instrument.TRAINED, _cross(first.open(), second.open(), first))]
+    found = [Check(instrument.TRAINED, instrument.cross_matrix(first.open(), second.open(), first))]
     for name, given, seed in ((instrument.SHUFFLED, mixed, None), (instrument.RANDOM, texts, settings.seed)):
         keys = _estimate(given, first, name, weights_seed=seed, jobs=jobs)
         store = FisherStore(_folder(first, seed))
         rows, columns = ({code: store.get(key) for code, key in each.items()} for each in keys)
-        found.append(Check(name, _cross(rows, columns, first)))
+        found.append(Check(name, instrument.cross_matrix(rows, columns, first)))
     tokens = instrument.token_affinity(model_of(settings), *texts, settings.target_language)
     return [*found, Check(instrument.TOKENS, tokens)]
-
-
-def _cross(rows: Mapping[str, StoredVector], columns: Mapping[str, StoredVector], first: FisherVectors) -> pd.DataFrame:
-    """(L, L) the settings' measure, larger = more similar."""
-    settings = first.settings
-    found = similarities(
-        rows,
-        columns,
-        measures=[settings.measure],
-        k=settings.k,
-        scope=first.scope,
-        keep=first.keep,
-        recipe=settings.recipe,
-    )
-    return agreement.oriented(found.raw[settings.measure], LARGER_IS_SIMILAR[settings.measure])
 
 
 def _estimate(

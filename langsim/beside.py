@@ -60,13 +60,16 @@ class Beside:
         return [table for _, table in self.parts if table is not None]
 
     def _repr_markdown_(self) -> str:
-        shown = [
-            (text, None if table is None else table.to_html(border=0, index_names=False)) for text, table in self.parts
-        ]
+        shown = [(text, None if table is None else _boxed(table)) for text, table in self.parts]
         return "\n\n".join(part for pair in shown for part in pair if part)
 
     def __repr__(self) -> str:
         return "\n".join(str(part) for pair in self.parts for part in pair if part is not None)
+
+
+def _boxed(table: pd.DataFrame) -> str:
+    """HTML in a box of its own that scrolls, where the screen is narrower than the table."""
+    return f'<div style="overflow-x: auto">{table.to_html(border=0, index_names=False)}</div>'
 
 
 def others(exhibit: str, settings: Settings) -> list[Other]:
@@ -162,9 +165,10 @@ def _compared(
         sentence += f" {len(frame) - len(rows)} of the {len(frame)} rows are not there."
     if columns:
         index = [key for key in keys if key != columns]
+        index = [key for key in index if rows[key].nunique(dropna=False) > 1] or index[:1]
         table = rows.pivot(index=index, columns=columns, values=f"{values[0]} there")
         order = rows.drop_duplicates(index).set_index(index).index
-        return sentence, table.reindex(index=order, columns=list(dict.fromkeys(rows[columns])))
+        return sentence, table.reindex(index=order, columns=list(dict.fromkeys(rows[columns]))).round(3)
     named = {name: here if len(values) == 1 else f"{name}, {here}" for name in values}
     named |= {f"{n} there": other.profile if len(values) == 1 else f"{n}, {other.profile}" for n in values}
     return sentence, rows.set_index(keys)[list(named)].rename(columns=named).round(3)

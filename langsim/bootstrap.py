@@ -80,12 +80,21 @@ def difference(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Difference:
-    """System minus baseline, on the same N sentences; arguments and errors as of `interval`."""
+    """System minus baseline, on the same N sentences; arguments and errors as of `interval`.
+
+    Where both have as many seeds, the same ones are drawn of both: a system differs from itself by nothing.
+    """
     clusters = Clusters(units)
     sums = [clusters.sums(one) for one in (system, baseline)]
     rng = np.random.default_rng(seed)
     weights = clusters.draw(rng, replicates)
-    ours, theirs = (_mean_of_seeds(score(_resampled(weights, one)), rng) for one in sums)
+    start = rng.bit_generator.state
+    drawn = []
+    for one in sums:
+        if len(one) == len(sums[0]):
+            rng.bit_generator.state = start
+        drawn.append(_mean_of_seeds(score(_resampled(weights, one)), rng))
+    ours, theirs = drawn
     estimate = float(score(sums[0].sum(1)).mean() - score(sums[1].sum(1)).mean())
     return _tested(estimate, ours - theirs)
 

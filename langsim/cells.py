@@ -26,6 +26,8 @@ from langsim.suggest import unknown
 PROCEDURE_MODULES: tuple[str, ...] = (
     "langsim.evaluation",
     "langsim.gate",
+    "langsim.sweep",
+    "langsim.table2",
 )
 
 Scores = dict[str, Any]

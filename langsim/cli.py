@@ -30,9 +30,10 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Profile = Annotated[str, typer.Option(help="mini, open or paper")]
 Model = Annotated[str | None, typer.Option(help="a shipped model, a local folder, or a hub id")]
 CorpusName = Annotated[
-    str | None, typer.Option("--corpus", help="where the text comes from: catalogs, files, ntrex, ted or opus100")
+    str | None,
+    typer.Option("--corpus", help="where the text comes from: catalogs, files, ntrex, ted, opus100, flores101, ..."),
 ]
-Data = Annotated[str | None, typer.Option(help="the folder or file that corpus files (or ted, opus100) reads")]
+Data = Annotated[str | None, typer.Option(help="the folder or file that corpus files (or ted, flores101, ...) reads")]
 Languages = Annotated[str | None, typer.Option(help="codes separated by commas, or a pool such as ted17")]
 Domain = Annotated[str | None, typer.Option(help="one domain of the corpus; '' for all")]
 Estimator = Annotated[str | None, typer.Option(help="batch, per_example or sampled")]
@@ -201,7 +202,11 @@ def run(
     if dry_run:
         from langsim import costs
 
-        return _table(costs.COLUMNS, [costs.row(item) for item in runs])
+        _table(costs.COLUMNS, [costs.row(item) for item in runs])
+        for item in runs:
+            if told := costs.details(item):
+                typer.echo("\n".join((f"\n{item.name}:", *told)))
+        return
     for item in runs:
         runner.run(item, force=force, say=_say)
 
@@ -257,6 +262,23 @@ def card(name: Annotated[str, typer.Argument(help="a shipped model, such as mini
     _say(f"{name}: {modelcard.write_readme(name)}")
 
 
+@app.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="a fairseq checkpoint (.pt), or a folder with one, dict.txt and pieces")
+    ],
+    out: Annotated[str, typer.Argument(help="a new folder for the model as the hub lays it out")],
+) -> None:
+    """Convert a fairseq translation model (such as flores101_mm100_615M) to transformers' M2M100."""
+    from langsim import fairseq_checkpoint
+
+    made = fairseq_checkpoint.convert(source, out)
+    _say(f"{made.folder}: {made.parameters} parameters, {len(made.languages)} languages")
+    _say(
+        f"{made.tried} names were cut into pieces as a test, {len(made.unlike)} of them not as SentencePiece cuts them"
+    )
+
+
 @results_app.command("compare")
 def results_compare(
     profile: Profile = "mini",
@@ -292,6 +314,53 @@ def results_accept(
     reference = results.reference_dir(profile)
     for path in results.accept(Path(fresh) if fresh else results.output_root() / profile, reference):
         _say(f"{path}")
+
+
+@results_app.command("export")
+def results_export(
+    profile: Annotated[str, typer.Option(help="open or paper")],
+    out: Annotated[str, typer.Option(help="the file to write (default: langsim-PROFILE.zip)")] = "",
+    folder: Annotated[str, typer.Option(help="folder of the results (default: those of the last run)")] = "",
+) -> None:
+    """Pack a profile's results and cells into one file, for `results import` elsewhere."""
+    from pathlib import Path
+
+    from langsim import bundle
+
+    done = bundle.export(profile, Path(out) if out else None, Path(folder) if folder else None)
+    for path in done.left_out:
+        _say(f"left out, no exhibit of the papers: {path}")
+    typer.echo(f"{done.path}: {len(done.files)} files")
+
+
+@results_app.command("show")
+def results_show(file: Annotated[str, typer.Argument(help="a file of `results export`")]) -> None:
+    """Check such a file and list what is in it, signatures included; nothing is written."""
+    from pathlib import Path
+
+    from langsim import bundle
+
+    found = bundle.load(Path(file))
+    typer.echo(f"profile {found.profile}, packed by langsim {found.langsim}\n")
+    _table(("holds", "signature"), [list(row) for row in found.listing()])
+
+
+@results_app.command("import")
+def results_import(
+    file: Annotated[str, typer.Argument(help="a file of `results export`")],
+    force: Annotated[bool, typer.Option("--force", help="replace results that differ")] = False,
+) -> None:
+    """Check such a file and take its results over: all of them, or none."""
+    from pathlib import Path
+
+    from langsim import bundle
+
+    done = bundle.import_(Path(file), force=force)
+    for path in done.written:
+        _say(f"{path}{' (replaced)' if path in done.replaced else ''}")
+    for path in done.removed:
+        _say(f"{path} (removed)")
+    _say(f"{len(done.written)} files taken over, {done.kept} were there already")
 
 
 @data_app.command("list")

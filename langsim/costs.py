@@ -17,7 +17,7 @@ from langsim.errors import LangsimError
 from langsim.estimation import processes
 from langsim.footprint import CHARACTERS_PER_TOKEN, PROCESS_BYTES, largest_batch, peak_bytes
 from langsim.paths import DATA
-from langsim.profiles import Settings
+from langsim.profiles import Settings, Tuning
 
 COLUMNS = ("notebook", "state", "time", "memory", "disk", "output")
 
@@ -26,6 +26,7 @@ FLOPS = {"cpu": 60e9, "cuda": 20e12}  # a second, of one thread or one GPU, on l
 MATRIX_SECONDS = {"cpu": 1e-3, "cuda": 2e-4}  # of a mini-batch for every weight matrix, however small that is
 FLOPS_PER_TOKEN = 6  # and parameter: forward and backward
 LONGEST_TEXT = 300  # characters, of a text that is not here
+CONFIGURED = {"facebook/m2m100_418M": "M2M100"}  # checkpoints of the shapes that a class has by default
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Work:
 WORK = {
     "pseudo_families/01_fisher_distribution": Work(passes=1 + 1, vectors=1 + 2),
     "pseudo_families/02_similarity": Work(passes=1 + 3, vectors=1 + 2 * 3),
+    "pseudo_families/04_translation": Work(passes=1 + 1 + 3, vectors=1 + 1 + 2 * 3),  # both estimators, and the checks
     "pseudo_families/06_across_corpora": Work(passes=3, vectors=2 * 3),
 }
 
@@ -74,7 +76,8 @@ def estimate(settings: Settings, notebook: str = "") -> Cost:
 
 
 def shapes_of(model: str) -> list[tuple[int, ...]] | None:
-    """Shapes of all parameters, read off the headers of the weights' files; None where they are not on this machine."""
+    """Shapes of all parameters, read off the headers of the weights' files, or known without them (`CONFIGURED`); None
+    where neither is the case."""
     folder = DATA / "models" / model
     folder = folder if folder.is_dir() else Path(model).expanduser()
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else _downloaded(model)
@@ -83,7 +86,24 @@ def shapes_of(model: str) -> list[tuple[int, ...]] | None:
         with open(file, "rb") as stream:
             header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
         shapes += [tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"]
+    if not shapes and model in CONFIGURED:
+        return _configured(CONFIGURED[model])
     return shapes or None
+
+
+def is_here(model: str) -> bool:
+    """Whether a model is shipped, a local folder, or has been downloaded."""
+    return (DATA / "models" / model).is_dir() or Path(model).expanduser().is_dir() or bool(_downloaded(model))
+
+
+def _configured(name: str) -> list[tuple[int, ...]]:
+    """Shapes of the parameters of a class as transformers configures it, on a model without memory."""
+    import torch
+    import transformers
+
+    with torch.device("meta"):
+        model = getattr(transformers, f"{name}ForConditionalGeneration")(getattr(transformers, f"{name}Config")())
+    return [tuple(parameter.shape) for parameter in model.parameters()]
 
 
 def parameters_of(model: str) -> int | None:
@@ -136,11 +156,24 @@ def _tokens(texts: list[list[Pair]]) -> int:
 def row(item: runner.Run) -> list[str]:
     """One line of `langsim run --dry-run`."""
     cost = estimate(item.settings, item.name)
+    if isinstance(item.settings, Tuning):
+        from langsim import training_costs
+
+        cost = training_costs.added(cost, item.settings)
     why = runner.unfinished(item, runner.dependencies(item))
     measured = runner.seconds_of(item)
-    time = f"{_time(measured)} (measured)" if measured is not None else _time(cost.seconds)
+    time = f"{shown_time(measured)} (measured)" if measured is not None else shown_time(cost.seconds)
     state = f"to run ({why})" if why else "finished"
-    return [item.name, state, time, _size(cost.memory), _size(cost.disk), runner.shown(item.output)]
+    return [item.name, state, time, shown_size(cost.memory), shown_size(cost.disk), runner.shown(item.output)]
+
+
+def details(item: runner.Run) -> list[str]:
+    """What is to be said below the table of a dry run: of the systems that a notebook needs trained."""
+    if not isinstance(item.settings, Tuning):
+        return []
+    from langsim import training_costs
+
+    return training_costs.lines(item.settings)
 
 
 def _downloaded(model: str) -> list[Path]:
@@ -153,15 +186,18 @@ def _downloaded(model: str) -> list[Path]:
     return [Path(found)] if isinstance(found, str) else []
 
 
-def _time(seconds: float | None) -> str:
+def shown_time(seconds: float | None) -> str:
+    """For reading: `40 s`, `12 min`, `3.5 h`, `1,200 h`."""
     if seconds is None:
         return "unknown"
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    hours = seconds / 3600
+    return f"{seconds / 60:.0f} min" if hours < 1.5 else f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
 
 
-def _size(size: float | None) -> str:
+def shown_size(size: float | None) -> str:
+    """For reading: `300 MB`, `7.7 GB`."""
     if size is None:
         return "unknown"
     return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"

@@ -87,6 +87,16 @@ def obstacle(loaded: LoadedModel) -> str:
     return ""
 
 
+def require(loaded: LoadedModel) -> None:
+    """Nothing, where this engine can be used with the model.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if reason := obstacle(loaded):
+        raise UsageError(f"the engine 'ctranslate2' can't be used with '{loaded.name}': {reason}; use 'transformers'")
+
+
 def generate(
     loaded: LoadedModel, work: Iterable[tuple[Batch, int]], first: int | None, beam_size: int
 ) -> Iterator[list[list[int]]]:
@@ -101,8 +111,7 @@ def generate(
     Raises:
         UsageError: the model can't be converted.
     """
-    if reason := obstacle(loaded):
-        raise UsageError(f"the engine 'ctranslate2' can't be used with '{loaded.name}': {reason}; use 'transformers'")
+    require(loaded)
     model, vocabulary = loaded.model, Ids(loaded.model)
     prefix = None if first is None else [vocabulary.convert_ids_to_tokens(first)]
     options = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from langsim import paths
+from langsim import paths, profiles
 from langsim.errors import Failure, UsageError
 from langsim.suggest import did_you_mean
 from langsim.tables import read_table
@@ -53,7 +53,7 @@ def get(exhibit_id: str) -> Exhibit:
 
 
 def results(exhibit_id: str) -> dict[str, dict[str, str]]:
-    """The committed results of an exhibit: {profile: {"file", "signature"}}.
+    """The committed results of an exhibit: {profile: {"file", "signature"}}, in the order of the profiles.
 
     A result is `data/results/<profile>/<id>.csv` with its signature in `<id>.json` beside it; a table without a
     signature is no result and is not listed.
@@ -62,11 +62,12 @@ def results(exhibit_id: str) -> dict[str, dict[str, str]]:
         Failure: a signature file that can't be read.
     """
     found = {}
-    for table in sorted((paths.DATA / "results").glob(f"*/{exhibit_id}.csv")):
+    for profile in profiles.names():
+        table = paths.DATA / "results" / profile / f"{exhibit_id}.csv"
         sidecar = table.with_suffix(".json")
-        if sidecar.exists():
+        if table.exists() and sidecar.exists():
             file = table.relative_to(paths.DATA.parent).as_posix()
-            found[table.parent.name] = {"file": file, "signature": _signature(sidecar)}
+            found[profile] = {"file": file, "signature": _signature(sidecar)}
     return found
 
 

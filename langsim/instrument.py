@@ -112,17 +112,25 @@ def check(vectors: FisherVectors, name: str) -> Check:
     if name == SHUFFLED:
         parts = tuple(shuffled(part, settings.seed) for part in parts)
     rows, columns = _vectors(name, parts, vectors)
-    compared = similarities(
+    cross = cross_matrix(rows, columns, vectors)
+    return Check(name, cross, {code: _nats(rows[code], columns[code]) for code in rows})
+
+
+def cross_matrix(
+    rows: Mapping[str, StoredVector], columns: Mapping[str, StoredVector], like: FisherVectors
+) -> pd.DataFrame:
+    """(L, L) the measure of the settings of `like` between two sets of vectors, larger = more similar."""
+    settings = like.settings
+    found = similarities(
         rows,
         columns,
         measures=[settings.measure],
         k=settings.k,
-        scope=vectors.scope,
-        keep=vectors.keep,
+        scope=like.scope,
+        keep=like.keep,
         recipe=settings.recipe,
     )
-    cross = oriented(compared.raw[settings.measure], LARGER_IS_SIMILAR[settings.measure])
-    return Check(name, cross, {code: _nats(rows[code], columns[code]) for code in rows})
+    return oriented(found.raw[settings.measure], LARGER_IS_SIMILAR[settings.measure])
 
 
 def _nats(*vectors: StoredVector) -> float:

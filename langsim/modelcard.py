@@ -6,15 +6,14 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from langsim import __version__, cells, gate, languages, pretraining
+from langsim import __version__, cells, gate, languages, maskedcard, objectives, pretraining
 from langsim.corpora import Corpus
 from langsim.corpora import load as load_corpus
 from langsim.errors import Failure
 from langsim.paths import DATA, atomic_write, sha256_file
 from langsim.results import digest_of
-from langsim.tokenizer import Tokenizer
 
-SHIPPED_FILES = ("model.safetensors", "config.json", "sentencepiece.model", "languages.json")
+SHIPPED_FILES = ("model.safetensors", "config.json")  # and those of its tokenizer
 LARGEST = 12_000_000  # bytes of model.safetensors
 
 
@@ -24,18 +23,18 @@ def ship(name: str, trained: Path) -> Path:
     Raises:
         Failure: something is missing, or the weights are larger than 12 MB.
     """
-    folder = pretraining.MODELS / name
-    for file in SHIPPED_FILES:
+    folder, settings = pretraining.MODELS / name, pretraining.recipe(name)
+    files = (*SHIPPED_FILES, *objectives.of(settings).files)
+    for file in files:
         if not (trained / file).exists():
             raise Failure(f"{trained / file} is missing: train first (langsim pretrain {name})")
     if (trained / "model.safetensors").stat().st_size > LARGEST:
         raise Failure(f"{trained / 'model.safetensors'} is larger than 12 MB: make the model smaller in its recipe")
-    for file in SHIPPED_FILES:
+    for file in files:
         with atomic_write(folder / file) as temporary:
             shutil.copyfile(trained / file, temporary)
     with safe_open(trained / "training.safetensors", "pt") as handle:
         state = json.loads(handle.metadata()["state"])
-    settings = pretraining.recipe(name)
     text = pretraining.training_text(settings)
     pretraining.write_hashes(text, folder)
     card = describe(name, settings, text, state)
@@ -47,7 +46,8 @@ def ship(name: str, trained: Path) -> Path:
 def describe(name: str, settings: dict, text: Corpus, state: dict) -> dict:
     """The card as data: languages with class, segments and tokens of training text; digests; the loss curve."""
     folder = pretraining.MODELS / name
-    tokenizer = Tokenizer.load(folder)
+    objective = objectives.of(settings)
+    tokenizer = objective.load_tokenizer(folder)
     domain = text.items["domain"]
     rows = {}
     for member in languages.role_members(settings["role"]):
@@ -56,7 +56,7 @@ def describe(name: str, settings: dict, text: Corpus, state: dict) -> dict:
         rows[member.code] = {
             "class": member.resource_class,
             "segments": {key: int(counts.get(key, 0)) for key in ("news", "software", "names")},
-            "tokens": sum(len(tokenizer.processor.encode(string)) for string in own.values()),
+            "tokens": sum(len(objective.pieces(tokenizer, string)) for string in own.values()),
         }
     return {
         "name": name,
@@ -83,6 +83,8 @@ def readme(name: str) -> str:
     """
     folder = pretraining.MODELS / name
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    if objectives.of(pretraining.recipe(name)) is not objectives.of({}):
+        return maskedcard.readme(name, card)
     scores = {cell.id.split(".")[1].removesuffix("-en"): cells.read(cell) for cell in cells.planned("held-out")}
     beaten = sum(score["chrf"] > score["copy_chrf"] for score in scores.values())
     recipe = pretraining.recipe(name)
@@ -101,8 +103,8 @@ def readme(name: str) -> str:
         "language of the registry.",
         f"- **Weights**: sha256 `{card['weights'][:16]}...`; recipe in `recipe.toml`.",
         f"- **Training**: {training['step']:,} steps, {training['tokens'] / 1e6:.1f} million target tokens, of "
-        f"a budget of {budget / 1e6:.1f} million that was written down before. The weights are those of step "
-        f"{best[0]:,}, which had the least loss on held-out text of the training domains (DEV pool).",
+        f"a budget of {budget / 1e6:.1f} million; each phase's was written down before it began. The weights are "
+        f"those of step {best[0]:,}, which had the least loss on held-out text of the training domains (DEV pool).",
         "- **Text**: the PRETRAIN pool of `data/splits.tsv`: messages of Wagtail, Sphinx, django-allauth, Django REST",
         "  framework, Deluge and Plone, Unicode CLDR names, and the PRETRAIN documents of NTREX-128 (CC-BY-SA 4.0).",
         "  No message of Django itself, the adaptation domain, is among it, in any language.",

@@ -11,10 +11,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers import logging as transformers_logging
 
-from langsim import languages
+from langsim import languages, subwords
 from langsim.corpora.base import Pair
 from langsim.errors import Failure, UsageError
 from langsim.paths import DATA, sha256_file
@@ -39,6 +46,7 @@ class LoadedModel:
         decode: ids -> text, special tokens left out.
         first_token: language -> the token that a translation into it starts with (None where there is none).
         trained_on: registry codes that the model was trained on; None where nobody says.
+        tokenizer: of any model in the layout of the hub: mask and other special tokens, words and offsets of subwords.
         truncated: how many encoded texts were longer than the model allows, and were cut.
     """
 
@@ -52,6 +60,7 @@ class LoadedModel:
     digest: str
     weights_sha256: str = ""
     trained_on: frozenset[str] | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
     truncated: int = field(default=0, compare=False)
 
     def untrained(self, codes: Sequence[str]) -> list[str]:
@@ -153,17 +162,23 @@ def shipped_digest(name: str) -> str:
     folder = SHIPPED / name
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tokenizer = _files_digest(folder / PIECES, folder / CODES)
+        own = (PIECES, CODES) if (folder / PIECES).exists() else subwords.FILES
+        tokenizer = _files_digest(*(folder / file for file in own))
         return _digest(sha256_file(folder / "model.safetensors"), config, tokenizer)
     except (OSError, ValueError) as error:
         raise Failure(f"a file in {folder} is missing or damaged; restore them with `git checkout {folder}`") from error
 
 
 def _load_shipped(name: str, folder: Path, device: str) -> LoadedModel:
-    tokenizer, described = Tokenizer.load(folder), card(name)
+    hub = (folder / subwords.FILES[0]).exists()  # else the layout of the translation model
+    tokenizer, described = None if hub else Tokenizer.load(folder), card(name)
     weights = sha256_file(folder / "model.safetensors")
     if weights != described.get("weights", weights):
         raise Failure(f"the weights in {folder} are not those of its card; restore them with `git checkout {folder}`")
+    trained_on = frozenset(described["languages"])
+    if tokenizer is None:
+        loaded = _load_checkpoint(name, str(folder), device)
+        return replace(loaded, digest=shipped_digest(name), weights_sha256=weights, trained_on=trained_on)
     model = _weights(AutoModelForSeq2SeqLM, str(folder), device)
 
     def encode(source: str, target: str, source_language: str, target_language: str) -> tuple[list[int], list[int]]:
@@ -179,7 +194,7 @@ def _load_shipped(name: str, folder: Path, device: str) -> LoadedModel:
         max_tokens=model.config.max_position_embeddings - 2,
         digest=shipped_digest(name),
         weights_sha256=weights,
-        trained_on=frozenset(described["languages"]),
+        trained_on=trained_on,
     )
 
 
@@ -230,6 +245,7 @@ def _load_checkpoint(name: str, where: str, device: str) -> LoadedModel:
         digest=_digest(weights, json.loads(model.config.to_json_string()), described),
         weights_sha256=weights,
         trained_on=frozenset(code for code in token if token[code]) if marked else None,
+        tokenizer=tokenizer,
     )
 
 

@@ -1,4 +1,4 @@
-"""Train a shipped mini model from its recipe: many-to-many translation on PRETRAIN text, resumable, CPU or GPU."""
+"""Train a shipped mini model from its recipe, by its objective, on PRETRAIN text: resumable, CPU or GPU."""
 
 import json
 import math
@@ -6,44 +6,31 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
-from transformers import M2M100Config, M2M100ForConditionalGeneration
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from langsim import pretraining
+from langsim import objectives, pretraining, subwords
 from langsim.corpora import Corpus
 from langsim.errors import Failure
-from langsim.examples import Examples, collate, grouped, held_out
 from langsim.paths import atomic_write
-from langsim.tokenizer import EOS, PAD, Tokenizer
+from langsim.tokenizer import CODES, PIECES
+from langsim.training_loss import scored_logits, summed_loss
 
 SAVE_EVERY = 300  # seconds
 # What training goes on from, the state with the optimizer first.
-STATE = ("training.safetensors", "model.safetensors", "sentencepiece.model", "languages.json", "card.json")
+STATE = ("training.safetensors", "model.safetensors", PIECES, CODES, *subwords.FILES, "card.json")
 
 
-def new_model(settings: dict, tokenizer: Tokenizer) -> M2M100ForConditionalGeneration:
+def new_model(settings: dict, tokenizer: Any) -> PreTrainedModel:
     """An untrained model of the recipe's shape, from its seed."""
-    torch.manual_seed(settings["training"]["seed"])
-    config = M2M100Config(
-        vocab_size=len(tokenizer),
-        decoder_start_token_id=EOS,
-        pad_token_id=PAD,
-        eos_token_id=EOS,
-        bos_token_id=0,
-        **settings["model"],
-    )
-    return M2M100ForConditionalGeneration(config)
-
-
-def smoothed_loss(log_p: torch.Tensor, observed: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Label-smoothed cross-entropy per token, in nats, of log p (N, V): one softmax, where torch's own takes two."""
-    return -(1 - smoothing) * log_p.gather(1, observed.unsqueeze(1)).mean() - smoothing * log_p.mean()
+    return objectives.of(settings).new_model(settings, tokenizer)
 
 
 def learning_rate(step: int, done: float, settings: dict) -> float:
@@ -95,14 +82,16 @@ def run(
     and save in `out` the state, and as the model the weights with the least loss on the held-out text `dev` so far.
 
     Returns:
-        what was done so far: steps, target tokens, the loss curve (step, tokens, mean label-smoothed loss in nats per
-        token), and the held-out loss each time it was taken (step, tokens, mean loss in nats per token).
+        what was done so far: steps, tokens as the objective counts them, the loss curve (step, tokens, mean
+        label-smoothed loss in nats per scored token), and the held-out loss each time it was taken (step, tokens, mean
+        loss in nats per scored token).
 
     Raises:
         Failure: the loss is not finite, or the state in `out` is damaged or of another recipe.
     """
     transformers_logging.set_verbosity_error()
     out.mkdir(parents=True, exist_ok=True)
+    objective = objectives.of(settings)
     tokenizer = _tokenizer(settings, text, out)
     pretraining.write_hashes(text, out)
     model = new_model(settings, tokenizer).to(device).train()
@@ -111,7 +100,7 @@ def run(
         model.parameters(), betas=tuple(training["betas"]), eps=training["eps"], weight_decay=training["weight_decay"]
     )
     state = _resume(out, model, optimizer)
-    checked = held_out(dev, tokenizer, **settings["held_out"], max_tokens=training["max_tokens"])
+    checked = objective.held_out(dev, settings, tokenizer)
     every = settings["phase"][-1]["until"] / training["checks"]
     started, saved, recent = time.monotonic(), time.monotonic(), []
     begun = state["step"]
@@ -125,9 +114,9 @@ def run(
             saved = now
         recent.append(_step(model, optimizer, batch, rate, training, state))
         state["step"] += 1
-        state["tokens"] += int((batch["labels"] != -100).sum())
+        state["tokens"] += objective.count(batch)
         if state["tokens"] >= (len(state["held_out"]) + 1) * every:
-            _check(out, model, checked, training, state)
+            _check(out, model, checked, state)
         if len(recent) == log_every:
             state["curve"].append([state["step"], state["tokens"], round(float(np.mean(recent)), 4)])
             progress.set_postfix(step=state["step"], loss=state["curve"][-1][2])
@@ -135,25 +124,22 @@ def run(
         progress.update()
     if state["step"] > begun:
         if state["held_out"][-1:] == [] or state["held_out"][-1][0] < state["step"]:
-            _check(out, model, checked, training, state)
+            _check(out, model, checked, state)
         _save(out, model, optimizer, state)
     progress.close()
     return state
 
 
 def _batches(
-    settings: dict, text: Corpus, tokenizer: Tokenizer, model: M2M100ForConditionalGeneration, state: dict
+    settings: dict, text: Corpus, tokenizer: Any, model: PreTrainedModel, state: dict
 ) -> Iterator[tuple[dict[str, torch.Tensor], float]]:
     """Batches and their learning rates, phase by phase, from where `state` stands to the end of the recipe."""
-    training, start = settings["training"], 0
+    objective, training, start = objectives.of(settings), settings["training"], 0
     for phase in settings["phase"]:
         if state["tokens"] < phase["until"]:
-            set_dropout(model, phase["dropout"])
+            objective.prepare(model, phase)
             sampling = {**settings["sampling"], **phase}
-            seed = training["seed"] + state["step"]
-            for batch in Examples(text, {**settings, "sampling": sampling}, tokenizer, seed).batches(
-                training["tokens_per_batch"]
-            ):
+            for batch in objective.batches(text, {**settings, "sampling": sampling}, tokenizer, state["step"]):
                 if state["tokens"] >= phase["until"]:
                     break
                 done = (state["tokens"] - start) / (phase["until"] - start)
@@ -161,50 +147,36 @@ def _batches(
         start = phase["until"]
 
 
-def set_dropout(model: M2M100ForConditionalGeneration, share: float) -> None:
-    """Drop this share of the outputs of embeddings, attention and feed-forward layers while training."""
-    model.config.dropout = share
-    for module in model.modules():
-        if isinstance(getattr(module, "dropout", None), float) and not hasattr(module, "head_dim"):
-            module.dropout = share  # in attention the name means that of the weights
-
-
-def _tokenizer(settings: dict, text: Corpus, out: Path) -> Tokenizer:
+def _tokenizer(settings: dict, text: Corpus, out: Path) -> Any:
     """The tokenizer in `out`, or one trained on the text and saved there."""
-    if (out / "sentencepiece.model").exists():
-        return Tokenizer.load(out)
+    objective = objectives.of(settings)
+    if (out / objective.files[0]).exists():
+        return objective.load_tokenizer(out)
     sentences = [string for code in sorted(text.texts) for string in text.texts[code].values()]
-    tokenizer = Tokenizer.train(sentences, **settings["tokenizer"])
-    tokenizer.save(out)
-    return tokenizer
+    return objective.train_tokenizer(sentences, settings, out)
 
 
-def _log_probabilities(
-    model: M2M100ForConditionalGeneration, batch: dict[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities (N, V) of all tokens at the N scored positions of a batch, and the observed tokens (N,)."""
-    device = model.device
-    ids, mask, labels = (batch[key].to(device) for key in ("input_ids", "attention_mask", "labels"))
-    shifted = torch.cat([labels.new_full((len(labels), 1), EOS), labels[:, :-1]], dim=1)
-    scored = labels != -100  # (B, T)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
-        hidden = model.model(ids, attention_mask=mask, decoder_input_ids=shifted.masked_fill(shifted == -100, PAD))
-        logits = model.lm_head(hidden.last_hidden_state[scored])  # (N, V): padding is left out before the softmax
-    return logits.float().log_softmax(-1), labels[scored]
+def _summed_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor], smoothing: float) -> tuple[torch.Tensor, int]:
+    """Label-smoothed cross-entropy of a batch in nats, summed over its scored tokens, and how many they are."""
+    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type != "cpu"):
+        logits, observed = scored_logits(model, model, batch)
+    return summed_loss(logits, observed, smoothing), len(observed)
 
 
 def _step(
-    model: M2M100ForConditionalGeneration,
+    model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
     batch: dict[str, torch.Tensor],
     rate: float,
     training: dict,
     state: dict,
 ) -> float:
-    """One step of the optimizer at a learning rate; returns the loss in nats per target token."""
+    """One step of the optimizer at a learning rate; returns the loss in nats per scored token."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss = smoothed_loss(*_log_probabilities(model, batch), training["label_smoothing"])
+    total, count = _summed_loss(model, batch, training["label_smoothing"])
+    loss = total / count
     if not torch.isfinite(loss):
         raise Failure(f"the loss is {loss.item()} at step {state['step']}: lower learning_rate in the recipe")
     loss.backward()
@@ -214,7 +186,7 @@ def _step(
     return loss.item()
 
 
-def _save(out: Path, model: M2M100ForConditionalGeneration, optimizer: torch.optim.Optimizer, state: dict) -> None:
+def _save(out: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer, state: dict) -> None:
     weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
     moments = {}
     for index, parameter in enumerate(model.parameters()):
@@ -224,15 +196,14 @@ def _save(out: Path, model: M2M100ForConditionalGeneration, optimizer: torch.opt
         save_file(weights | moments, temporary, metadata={"state": json.dumps(state)})
 
 
-def _check(out: Path, model: M2M100ForConditionalGeneration, pairs: list, training: dict, state: dict) -> None:
+def _check(out: Path, model: PreTrainedModel, batches: list, state: dict) -> None:
     """Take the held-out loss; the model with the least so far is the one in `out`."""
     model.eval()
     total, count = 0.0, 0
     with torch.inference_mode():
-        for group in grouped(pairs, training["tokens_per_batch"]):
-            log_p, observed = _log_probabilities(model, collate(group))
-            total -= float(log_p.gather(1, observed.unsqueeze(1)).sum())
-            count += len(observed)
+        for batch in batches:
+            loss, tokens = _summed_loss(model, batch, 0.0)
+            total, count = total + float(loss), count + tokens
     model.train()
     loss = round(total / count, 4)
     if loss < min((entry[2] for entry in state["held_out"]), default=math.inf):
@@ -247,7 +218,7 @@ def _beginning() -> dict:
     return {"step": 0, "tokens": 0, "curve": [], "held_out": []}
 
 
-def _resume(out: Path, model: M2M100ForConditionalGeneration, optimizer: torch.optim.Optimizer) -> dict:
+def _resume(out: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict:
     """State of an earlier run: with its optimizer where that was kept, else from the shipped weights alone."""
     full, shipped = out / "training.safetensors", out / "model.safetensors"
     source = full if full.exists() else shipped

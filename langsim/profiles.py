@@ -4,6 +4,7 @@ The profiles are `data/profiles/*.toml`. Everything downstream sees only the `Se
 `resolve`, and nothing asks which profile they came from: `profile` is a label in paths and pages.
 
 A notebook that compares two corpora has `TwoCorpora`: the same parameters, and four more that name the second text.
+Those on language-specific LoRA have `LSLoSettings`, other parameters but for what names model, text and languages.
 Which kind is meant is told by the parameters themselves (`kind_of`).
 """
 
@@ -16,7 +17,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from langsim import lslo_settings
 from langsim.errors import UsageError
+from langsim.lslo_settings import LSLoSettings
 from langsim.paths import DATA
 from langsim.suggest import unknown
 
@@ -32,8 +35,8 @@ class Settings(BaseModel):
 
     profile: Name = Field(description="mini, open or paper")
     model: Name = Field(description="a shipped model, a local folder, or a hub id")
-    corpus: Name = Field(description="where the text comes from: catalogs, files, ntrex, ted or opus100")
-    data: str = Field("", description="the folder or file that corpus files (or ted, opus100) reads")
+    corpus: Name = Field(description="text: catalogs, files, ntrex, ted, opus100, flores101, flores200 or flores_plus")
+    data: str = Field("", description="the folder or file that corpus files reads; others may read one too")
     languages: list[Name] = Field(min_length=1, description="codes, or the name of a pool such as ted17")
     targets: list[Name] = Field(min_length=1, description="the languages whose pseudo families are shown")
     target_language: Name = Field(description="the language translated into")
@@ -61,7 +64,7 @@ class TwoCorpora(Settings):
     """The same with a second text: rows of a matrix come from the first, columns from the second (Figure 6)."""
 
     corpus_b: Name = Field(description="where the second text comes from")
-    data_b: str = Field("", description="the folder or file that corpus_b files (or ted, opus100) reads")
+    data_b: str = Field("", description="the folder or file that corpus_b files reads; others may read one too")
     domain_b: str = Field(description="one domain of the second corpus; empty for all")
     pool_b: Pool = Field(description="which split of the second text")
 
@@ -95,17 +98,22 @@ class Tuning(Settings):
     engine: Literal["ctranslate2", "transformers"] = Field(description="what searches")
 
 
+ORDER = ("mini", "open", "paper")  # from what everyone can run to what few can
+
 # Later sections change earlier ones.
 SECTIONS = {
     Settings: ("pseudo_families",),
     TwoCorpora: ("pseudo_families", "across"),
     Tuning: ("pseudo_families", "tuning"),
+    LSLoSettings: ("lslo",),
 }
 
 
 def kind_of(parameters: Iterable[str]) -> type[Settings]:
     """The settings that these parameters are of, told by the one that no other kind has and none does without."""
     given = set(parameters)
+    if "classes" in given:
+        return LSLoSettings
     if "adaptation" in given:
         return Tuning
     return TwoCorpora if given & {"corpus_b", "data_b", "domain_b", "pool_b"} else Settings
@@ -117,8 +125,9 @@ def folder() -> Path:
 
 
 def names() -> list[str]:
-    """The profiles there are."""
-    return sorted(path.stem for path in folder().glob("*.toml"))
+    """The profiles there are: those of the project in their order, then others by name."""
+    found = {path.stem for path in folder().glob("*.toml")}
+    return [*(name for name in ORDER if name in found), *sorted(found - set(ORDER))]
 
 
 def defaults(profile: str, kind: type[Settings] = Settings) -> dict[str, Any]:
@@ -158,7 +167,9 @@ def resolve(profile: str = "mini", *, kind: type[Settings] = Settings, **overrid
     problems += _check_corpora(values, wrong)
     for check in (_check_model, _check_params):
         problems += check(values, wrong)
-    if values["recipe"] == "authors_code" and values["estimator"] != "batch":
+    if kind is LSLoSettings:
+        problems += [] if problems else lslo_settings.problems(values, wrong)
+    elif values["recipe"] == "authors_code" and values["estimator"] != "batch":
         problems.append("estimator: recipe 'authors_code' squares the gradient of mini-batches; use estimator: batch")
     if problems:
         raise UsageError("; ".join(problems))
@@ -253,8 +264,8 @@ def _wording(detail: Mapping[str, Any]) -> str:
 def _check_languages(values: dict[str, Any], given: Mapping[str, Any], wrong: Mapping[str, str]) -> list[str]:
     """Expand pools, make codes canonical (in place), and say what does not fit."""
     problems = []
-    for name in ("languages", "targets", "target_language"):
-        if name in wrong:
+    for name in ("languages", "more_languages", "targets", "target_language", "aligned"):
+        if name in wrong or name not in values:
             continue
         try:
             codes = [values[name]] if name == "target_language" else values[name]
@@ -263,17 +274,19 @@ def _check_languages(values: dict[str, Any], given: Mapping[str, Any], wrong: Ma
             problems.append(f"{name}: {error}")
             continue
         values[name] = codes[0] if name == "target_language" else codes
-    if problems or {"languages", "targets", "target_language"} & set(wrong):
+    if problems or "targets" not in values or {"languages", "targets", "target_language"} & set(wrong):
         return problems
+    outside = [code for code in values["targets"] if code not in values["languages"]]
+    if outside and "targets" not in given:  # the profile's targets, for other languages: those that are there
+        values["targets"] = [code for code in values["targets"] if code not in outside] or values["languages"]
+    elif outside and "languages" not in given:  # the profile's languages, and these
+        values["languages"] = [*values["languages"], *outside]
+    elif outside:
+        problems.append(f"targets: {', '.join(map(repr, outside))} not among the languages")
     if len(values["languages"]) < 2:
         problems.append(f"languages: at least two are compared, got only {values['languages'][0]!r}")
     if values["target_language"] in values["languages"]:
         problems.append(f"languages: {values['target_language']!r} is the language translated into; leave it out")
-    outside = [code for code in values["targets"] if code not in values["languages"]]
-    if outside and "targets" not in given:  # the profile's targets, for other languages: those that are there
-        values["targets"] = [code for code in values["targets"] if code not in outside] or values["languages"]
-    elif outside:
-        problems.append(f"targets: {', '.join(map(repr, outside))} not among the languages")
     return problems
 
 
@@ -282,7 +295,8 @@ def _canonical(codes: list[str]) -> list[str]:
 
     expanded, problems = [], []
     for code in codes:
-        expanded += languages.pool(code) if code in languages.pools() else [code]
+        known = languages.pool if code in languages.pools() else languages.role if code in languages.roles() else None
+        expanded += known(code) if known else [code]
     for code in expanded:  # all of them before any error
         try:
             languages.get(code)
@@ -316,7 +330,9 @@ def _check_corpus(values: dict[str, Any], wrong: Mapping[str, str], side: str) -
         return [f"{name}: {unknown(values[name], corpora.NAMES)}"]
     data = values.get(place, "")
     if data and "path" not in corpora.OPTIONS[values[name]]:
-        return [f"{place}: only corpus 'files' (or 'ted', 'opus100') reads a folder; add {name}: files"]
+        return [
+            f"{place}: only corpus 'files' (or 'ted', 'opus100', 'flores101', ...) reads a folder; add {name}: files"
+        ]
     if not data and values[name] != "files":
         return []
     if not data:
@@ -351,7 +367,7 @@ def _check_model(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
 def _check_params(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
     from langsim.groups import SELECTIONS
 
-    if "params" in wrong or values["params"] in SELECTIONS:
+    if "params" in wrong or values.get("params", "all") in SELECTIONS:
         return []
     if not values["params"].startswith("re:"):
         return [f"params: {unknown(values['params'], (*SELECTIONS, 're:PATTERN'))}"]

@@ -37,7 +37,7 @@ def bullets(*lines: str) -> Prose:
 
 
 def setting(settings: Settings) -> Prose:
-    """What this run compares, with what, what was changed from the profile, and whether the model is a weak instrument.
+    """What this run compares, with what, what was changed from the profile, and how good an instrument the model is.
 
     Raises:
         Failure: the cells that judge the shipped model are missing or stale.
@@ -57,7 +57,7 @@ def setting(settings: Settings) -> Prose:
         f"Fisher estimator: `{settings.estimator}`, recipe `{settings.recipe}`, parameters `{settings.params}`.",
         f"Measure: `{settings.measure}`"
         + (f", K = {settings.k:g}." if settings.measure in ("overlap", "jaccard") else "."),
-        "" if judged is None or judged.passed else judged.sentence,
+        "" if judged is None else judged.sentence,
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from langsim import cells, profiles, systems, tuning
 from langsim.cells import Cell, Scores
 from langsim.profiles import Tuning
+from langsim.readings import Prose, prose
 from langsim.systems import System, stages_of
 
 KIND = "tuning-sweep"
@@ -60,6 +61,14 @@ def table(profile: str) -> pd.DataFrame:
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame = frame.loc[sorted(frame.index, key=float)]
     return frame.assign(mean=frame.mean(axis=1)).rename_axis("learning rate")
+
+
+def recorded(profile: str) -> pd.DataFrame | Prose:
+    """The table for a page, or that there is none: `paper` takes the paper's rate."""
+    planned = cells.planned(KIND, profile)
+    if not planned or any(map(cells.problem, planned)):
+        return prose(f"No sweep is recorded at `{profile}`: the rate was given.")
+    return table(profile).round(3)
 
 
 def best(profile: str) -> float:

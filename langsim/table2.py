@@ -6,6 +6,7 @@ from typing import Any
 
 from langsim import cells, families, profiles, results, systems, tuning
 from langsim.cells import Cell, Scores
+from langsim.errors import UsageError
 from langsim.printed import printed_families
 from langsim.profiles import Tuning
 from langsim.similarity import LARGER_IS_SIMILAR
@@ -81,8 +82,6 @@ def table1(settings: Tuning) -> dict[str, dict[str, Sequence[str]]]:
     Raises:
         UsageError: a target or an auxiliary that is not among the languages, or has no printed family.
     """
-    from langsim.errors import UsageError
-
     found: dict[str, dict[str, Sequence[str]]] = {}
     for name, measure in MEASURES.items():
         printed = printed_families(name)
@@ -99,10 +98,9 @@ def table1(settings: Tuning) -> dict[str, dict[str, Sequence[str]]]:
 def pseudo_families(settings: Tuning) -> dict[str, dict[str, list[str]]]:
     """The pseudo families of this run's own similarities: by each measure, and by Overlap at each of `KS`.
 
-    Where the settings are a profile's own they are read, since the trained cells hang on them; else they are computed.
+    Of a profile as it is they are read, since its trained cells hang on them; else they are computed.
     """
-    cell = families_cell(settings)
-    return cells.read(cell) if cell.folder is None else estimate_families(settings)
+    return estimate_families(settings) if profiles.overrides(settings) else cells.read(families_cell(settings))
 
 
 def estimate_families(settings: Tuning) -> dict[str, dict[str, list[str]]]:
@@ -127,16 +125,13 @@ def _picked(matrix: Any, measure: str, settings: Tuning) -> dict[str, list[str]]
 
 
 def families_cell(settings: Tuning) -> Cell:
-    """The cell of the pseudo families; with a folder in the cache where the settings are not the profile's own."""
-    changed = set(profiles.overrides(settings))
+    """The profile's cell of pseudo families."""
     inputs = {
         "model": results.named(settings.model, tuning.model_digest(settings)),
         "corpus": results.named(settings.corpus, tuning.corpus_of(settings).digest),
         "settings": results.digest_of(settings.model_dump(include=set(profiles.Settings.model_fields)))[:12],
     }
-    others = changed & {*profiles.Settings.model_fields} - {"device"}
-    own = {"folder": tuning.cache_dir() / "cells" / FAMILIES} if others else {}
-    return Cell(FAMILIES, "table1", inputs, FAMILIES_VERSION, settings.profile, **own)
+    return Cell(FAMILIES, "table1", inputs, FAMILIES_VERSION, settings.profile)
 
 
 def families_plan(profile: str) -> dict[str, Mapping[str, str]]:

@@ -1,4 +1,8 @@
-"""Pairs of several languages, encoded once, and the endless stream of batches by tokens that training reads them in."""
+"""Pairs of several languages, encoded once, and the endless stream of batches by tokens that training reads them in.
+
+Pairs stand in groups: one a source language where all are into one target language (`encode`), one a direction where
+they are from many languages into many (`encode_directions`).
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +18,7 @@ from langsim.models import Batch, LoadedModel
 from langsim.sampling import SamplingRule, draw
 
 Mixing = Literal["mixed", "single-pair"]
+Direction = tuple[str, str]  # source and target language
 
 
 @dataclass(frozen=True)
@@ -39,21 +44,21 @@ class Ragged:
 
 @dataclass(frozen=True)
 class EncodedPairs:
-    """Pairs of several source languages into one target language as token ids, language after language.
+    """Pairs of several groups as token ids, group after group.
 
     Attributes:
-        sizes: source language -> number of pairs, in the order in which they stand.
+        sizes: group (source language, or direction) -> number of pairs, in the order in which they stand.
         truncated: how many of their texts were longer than the model allows, and were cut.
     """
 
-    sizes: dict[str, int]
+    sizes: dict[str, int] | dict[Direction, int]
     source: Ragged
     target: Ragged
     truncated: int
 
     @property
     def digest(self) -> str:
-        """Hex sha256 of all languages and ids."""
+        """Hex sha256 of all groups and ids."""
         total = hashlib.sha256(repr(self.sizes).encode())
         for array in (self.source.starts, self.source.ids, self.target.starts, self.target.ids):
             total.update(np.ascontiguousarray(array).tobytes())
@@ -62,6 +67,11 @@ class EncodedPairs:
     def batch(self, loaded: LoadedModel, indexes: Sequence[int]) -> Batch:
         """Padded tensors of the pairs with these indexes, as `LoadedModel.batches` gives them."""
         return loaded.pad([(self.source[i], self.target[i]) for i in indexes])
+
+    def groups(self, indexes: Sequence[int]) -> list:
+        """The group of each of these pairs."""
+        names, ends = list(self.sizes), np.cumsum(list(self.sizes.values()))
+        return [names[i] for i in np.searchsorted(ends, indexes, side="right")]
 
     def target_tokens(self, indexes: np.ndarray) -> int:
         """How many tokens of these pairs are scored."""
@@ -83,14 +93,37 @@ def encode(loaded: LoadedModel, data: Mapping[str, Sequence[Pair]], target: str,
             raise UsageError(
                 f"wrong direction: {what} text of {code}-{target} is not a translation; leave {code!r} out"
             )
+    codes = sorted(data)
+    return _encoded(loaded, {code: (code, target, data[code]) for code in codes})
+
+
+def encode_directions(loaded: LoadedModel, data: Mapping[Direction, Sequence[Pair]], what: str) -> EncodedPairs:
+    """Every pair once, directions sorted by their codes. `what` names the data in errors.
+
+    Raises:
+        UsageError: no data at all, a direction without data or within one language, a language that the model has no
+            token for.
+    """
+    if not data:
+        raise UsageError(f"there is no {what} text: give pairs of at least one direction")
+    for (source, target), pairs in data.items():
+        if languages.get(source).code == languages.get(target).code:
+            raise UsageError(f"wrong direction: {what} text of {source}-{target} is not a translation; leave it out")
+        if not pairs:
+            raise UsageError(f"there is no {what} text of {source}-{target}: leave it out, or give it pairs")
+    return _encoded(loaded, {group: (*group, data[group]) for group in sorted(data)})
+
+
+def _encoded(loaded: LoadedModel, data: Mapping[str | Direction, tuple[str, str, Sequence[Pair]]]) -> EncodedPairs:
+    """Group -> source language, target language and pairs, in this order."""
     before = loaded.truncated
     sources, targets = [], []
-    for code in sorted(data):
-        for pair in data[code]:
+    for code, target, pairs in data.values():
+        for pair in pairs:
             source, into = loaded.encode(pair.source_text, pair.target_text, code, target)
             sources.append(loaded._cut(source))
             targets.append(loaded._cut(into))
-    sizes = {code: len(data[code]) for code in sorted(data)}
+    sizes = {group: len(pairs) for group, (_, _, pairs) in data.items()}
     return EncodedPairs(sizes, Ragged.of(sources), Ragged.of(targets), loaded.truncated - before)
 
 

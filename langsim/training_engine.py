@@ -58,9 +58,10 @@ class Engine:
         return self.rank == 0
 
     def prepare(self, model: nn.Module, recipe: TrainingRecipe) -> nn.Module:
-        """What is called in place of the model, which stays as it is; and the optimizer is made."""
+        """What is called in place of the model, which stays as it is; and the optimizer of all that is not frozen."""
         fused = self.device.type == "cpu" and self.accelerator.scaler is None  # a fused one hides the steps it skips
-        adam = torch.optim.Adam(model.parameters(), lr=0.0, betas=recipe.betas, eps=recipe.eps, fused=fused)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        adam = torch.optim.Adam(trained, lr=0.0, betas=recipe.betas, eps=recipe.eps, fused=fused)
         self.adam = adam
         self.optimizer = self.accelerator.prepare_optimizer(adam, device_placement=False)
         return self.accelerator.prepare_model(model, device_placement=False) if self.processes > 1 else model

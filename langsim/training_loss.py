@@ -1,4 +1,4 @@
-"""Label-smoothed cross-entropy of any sequence-to-sequence model, on the scored positions alone."""
+"""Label-smoothed cross-entropy of any sequence-to-sequence or masked model, on the scored positions alone."""
 
 from typing import Any
 
@@ -32,12 +32,13 @@ def scored_logits(call: nn.Module, model: PreTrainedModel, batch: Batch) -> tupl
         return (inputs[0][scored],)
 
     hook = model.get_output_embeddings().register_forward_pre_hook(thin_out)
+    decoder = model.config.is_encoder_decoder
+    read = {"decoder_input_ids": decoder_inputs(model, labels), "use_cache": False} if decoder else {}
     try:
         output = call(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            decoder_input_ids=decoder_inputs(model, labels),
-            use_cache=False,
+            **read,
         )
     finally:
         hook.remove()

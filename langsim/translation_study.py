@@ -7,6 +7,7 @@ items (the same message in two languages), so averages over targets redraw the c
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,11 +109,9 @@ def study(settings: Tuning, *, jobs: int | None = None) -> Study:
 
     Raises:
         Failure: a cell of the profile is missing or stale.
-        UsageError: a target without text in a pool.
+        UsageError: a language without text in a pool, or settings that can't be.
     """
-    for target in settings.targets:  # before anything expensive
-        for pool in ("FINETUNE", "DEV", "TEST"):
-            tuning.pairs(settings, target, pool)
+    tuning.check(settings)
     pseudo = table2.pseudo_families(settings)
     plan = table2.plan_of(settings, pseudo)
     scores = tuning.obtain(settings, plan.systems(), jobs=jobs)
@@ -145,12 +144,14 @@ def setting(found: Study) -> Prose:
     test = {target: len(references) for target, references in found.references.items()}
     groups = {target: len(set(units)) for target, units in found.units.items()}
     where = f"Domain `{settings.adaptation}` of" if settings.adaptation else "All domains of"
+    cut = tuning.too_long(settings)
     return prose(
         f"{where} corpus `{settings.corpus}`; pairs to train on: {_listed(train)}; to score: {_listed(test)}, in "
         f"{_listed(groups)} clusters.",
         f"{len(plan.systems())} systems of {settings.updates} updates with a learning rate of "
         f"{settings.learning_rate:g}; seeds {' '.join(map(str, settings.seeds))}; beam {settings.beam_size}, engine "
         f"`{settings.engine}`.",
+        f"{cut} pairs are longer than the model can read, and were cut." if cut else "",
     )
 
 
@@ -176,7 +177,8 @@ def training_reading(found: Study) -> Prose:
     ]
     return prose(
         f"In {len(tuned)} fine-tuned systems the loss on DEV fell by {min(gains):.2f} to {max(gains):.2f} nats;",
-        f"{sum(last)} were still best at their last update.",
+        f"{sum(last)} were still best at their last update: training was cut at {found.settings.updates} updates, in "
+        "which LF+FT has two stages.",
         f"Did not train beyond the noise of their seeds, and decide nothing: {'; '.join(idle)}."
         if idle
         else "Every row trained beyond the noise of its seeds.",
@@ -213,7 +215,7 @@ def controls_reading(found: Study) -> Prose:
 
 def gains_frame(found: Study) -> pd.DataFrame:
     """One row a target and auxiliary: gain in chrF2."""
-    return singles(found).stack().rename("gain").rename_axis(["target", "auxiliary"]).reset_index()
+    return singles(found).stack().dropna().rename("gain").rename_axis(["target", "auxiliary"]).reset_index()
 
 
 def tidy(found: Study) -> pd.DataFrame:
@@ -255,7 +257,7 @@ def did_train(found: Study, method: str, target: str) -> bool:
 
 
 def table(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """As Table 2, with 95% intervals: methods in rows, ours and (BLEU) as printed, targets in columns."""
+    """As Table 2, with 95% intervals: methods in rows, ours and (BLEU) as printed; average and targets in columns."""
     chosen = frame[frame["measure"] == measure]
     lines: dict[str, dict[str, str]] = {}
     for row in chosen.itertuples():
@@ -263,7 +265,8 @@ def table(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
         lines.setdefault(row.method, {})[row.target] = cell if row.trained else f"{cell} did not train"
         if not np.isnan(row.published):
             lines.setdefault(f"{row.method}, published", {})[row.target] = f"{row.published:.1f}"
-    return pd.DataFrame.from_dict(lines, orient="index").fillna("–").rename_axis(columns="target")
+    shown = pd.DataFrame.from_dict(lines, orient="index").fillna("–").rename_axis(columns="target")
+    return shown[[AVERAGE, *shown.columns.drop(AVERAGE)]]  # first, where a phone shows it
 
 
 def claims_frame(found: Study) -> pd.DataFrame:
@@ -283,6 +286,8 @@ def claims_frame(found: Study) -> pd.DataFrame:
                 {
                     "id": claim.id,
                     "statement": claim.statement,
+                    "row": claim.row,
+                    "baseline": claim.baseline,
                     "scope": claim.scope,
                     "measure": measure,
                     "published": claim.published,
@@ -291,6 +296,7 @@ def claims_frame(found: Study) -> pd.DataFrame:
                     "high": one.high,
                     "p": float(q),
                     "detectable": one.detectable,
+                    "same_systems": _same(found, claim.row, claim.baseline, scope),
                     "underpowered": claims.underpowered(one.detectable, measure),
                     "verdict": claims.verdict(claim.published, one.estimate, one.low, one.high, float(q), measure),
                 }
@@ -298,22 +304,62 @@ def claims_frame(found: Study) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def _same(found: Study, row: str, baseline: str, scope: str) -> bool:
+    """Whether two rows are the same systems, as where a pseudo family is the traditional one."""
+    targets = found.settings.targets if scope == AVERAGE else [scope]
+    return all(found.plan.rows[row][target] == found.plan.rows[baseline][target] for target in targets)
+
+
 def claims_table(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The statements, rounded for reading."""
+    """The statements, rounded for reading: the row and the row it is compared with, then numbers, then words."""
     chosen = frame[frame["measure"] == measure]
     shown = pd.DataFrame(
         {
-            "statement": chosen["statement"],
-            "on": chosen["scope"],
+            "": [f"{row.row} − {row.baseline}, {row.scope}" for row in chosen.itertuples()],
+            "verdict": [_verdict(row) for row in chosen.itertuples()],
             "published": chosen["published"].map("{:+.2f}".format),
             "ours (95% interval)": [
                 f"{number(row.difference)} ({number(row.low)} to {number(row.high)})" for row in chosen.itertuples()
             ],
             "p": chosen["p"].map(lambda value: p(value).removeprefix("p = ")),
-            "verdict": [f"{row.verdict}{' (underpowered)' if row.underpowered else ''}" for row in chosen.itertuples()],
+            "in words": chosen["statement"],
         }
     )
-    return shown.set_index("statement")
+    return shown.set_index("").rename_axis(None)
+
+
+def _verdict(row: Any) -> str:
+    if row.same_systems:
+        return "none: the same systems"
+    return f"{row.verdict}, underpowered" if row.underpowered else row.verdict
+
+
+def families_table(found: Study) -> pd.DataFrame:
+    """Which auxiliaries each row has: the traditional family and the three pseudo families, by target."""
+    rows = ("LF", *MEASURES)
+    lines = {row: {t: " ".join(_auxiliaries(found, row, t)) or "–" for t in found.settings.targets} for row in rows}
+    return pd.DataFrame.from_dict(lines, orient="index").T
+
+
+def families_reading(found: Study) -> Prose:
+    """Where a pseudo family is the traditional one, so that the comparison of the two is one of sampling rules."""
+    same = {
+        row: [
+            t for t in found.settings.targets if set(_auxiliaries(found, row, t)) == set(_auxiliaries(found, "LF", t))
+        ]
+        for row in MEASURES
+    }
+    told = [f"{row}'s for {' '.join(targets)}" for row, targets in same.items() if targets]
+    if not told:
+        return prose("No pseudo family is the traditional one.")
+    return prose(
+        f"The pseudo family is the traditional one in these cases: {'; '.join(told)}. There the two rows differ in how "
+        "languages are sampled, or (where the target is aligned with LF) in nothing."
+    )
+
+
+def _auxiliaries(found: Study, row: str, target: str) -> tuple[str, ...]:
+    return found.plan.rows[row][target][0].stages[0].auxiliaries
 
 
 def k_frame(found: Study) -> pd.DataFrame:
@@ -343,10 +389,12 @@ def k_table(frame: pd.DataFrame) -> pd.DataFrame:
 def k_reading(frame: pd.DataFrame) -> Prose:
     """Which K is best on DEV here, and how far the paper's choice is behind."""
     mean = frame[frame["target"] == AVERAGE].set_index("k")["chrf"]
-    best, families = mean.idxmax(), frame[frame["target"] != AVERAGE].groupby("k")["family"].agg(tuple)
+    sets = frame[frame["target"] != AVERAGE].assign(family=lambda f: f["family"].str.split().map(frozenset))
+    best, families = mean.idxmax(), sets.groupby("k")["family"].agg(tuple)
     return prose(
-        f"On DEV the best mean chrF2, {mean[best]:.1f}, is reached at K = {best:.0%}; the paper's choice of 40% has "
-        f"{mean[0.4]:.1f}. From the lowest to the highest K it moves by {mean.max() - mean.min():.1f} points.",
+        f"On DEV the best mean chrF2, {mean[best]:.1f}, is that of K = {best:.0%}; the paper's choice of 40% has "
+        f"{mean[0.4]:.1f}. All means lie within {mean.max() - mean.min():.1f} points, with one seed each: no choice "
+        "can be told from another.",
         f"The {len(families)} values of K give {families.nunique()} different sets of families.",
     )
 
@@ -363,10 +411,9 @@ def power_reading(frame: pd.DataFrame) -> Prose:
 
 
 def singles(found: Study) -> pd.DataFrame:
-    """(T, L) gain in chrF2 on TEST of each single auxiliary over fine-tuning on the target alone, same seed."""
+    """(T, L) gain in chrF2 on TEST of each single auxiliary over the mean of fine-tuning on the target alone."""
     rows: dict[str, dict[str, float]] = {}
     for target, row in found.plan.singles.items():
-        alone: System = found.plan.rows["FT"][target][0]
-        base = found.scores[alone.id]["test"]["chrf"]
+        base = np.mean([found.scores[alone.id]["test"]["chrf"] for alone in found.plan.rows["FT"][target]])
         rows[target] = {code: found.scores[system.id]["test"]["chrf"] - base for code, system in row.items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=found.settings.languages)

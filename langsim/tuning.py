@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from langsim import cells, models, profiles, results, systems
@@ -58,6 +59,39 @@ def pairs(settings: Tuning, code: str, pool: str) -> list[Pair]:
     )
 
 
+def check(settings: Tuning) -> None:
+    """To be called before anything expensive: whatever the systems of the settings will be, they can be made.
+
+    Raises:
+        UsageError: a language without text in a pool that it is read from, or arithmetic that the device hasn't.
+    """
+    for code in settings.languages:
+        pairs(settings, code, "FINETUNE")
+        if settings.recipe == "authors_code" or code in settings.targets:
+            pairs(settings, code, "DEV")
+        if code in settings.targets:
+            pairs(settings, code, "TEST")
+    if settings.precision == "fp16" and settings.device == "cpu":
+        raise UsageError("precision fp16 needs a GPU; on a CPU use fp32 or bf16")
+
+
+def too_long(settings: Tuning) -> int:
+    """How many pairs, of those that systems are trained on or scored on, are cut to what the model can read."""
+    from langsim.estimation import model_of
+
+    loaded, into = model_of(settings), settings.target_language
+    read = [(code, "FINETUNE") for code in settings.languages]
+    read += [(code, pool) for code in settings.targets for pool in ("DEV", "TEST")]
+    count = 0
+    for code, pool in read:
+        for pair in pairs(settings, code, pool):
+            # A character is at most four tokens: its bytes. Most texts need no tokenizer to see that they fit.
+            if 4 * max(len(pair.source_text), len(pair.target_text)) + 2 > loaded.max_tokens:
+                encoded = loaded.encode(pair.source_text, pair.target_text, code, into)
+                count += max(map(len, encoded)) > loaded.max_tokens
+    return count
+
+
 def cell_of(settings: Tuning, system: System) -> Cell:
     """The cell of a system: the profile's own where the run is the profile as it is, or where there is a good one (of
     a run with other targets, say, that needs some of the same systems); else one in the cache."""
@@ -74,7 +108,7 @@ def cell_of(settings: Tuning, system: System) -> Cell:
 
 
 def measures_of(settings: Tuning) -> list[Any]:
-    """What translations are scored by (`langsim.scoring.Measure`), with the pieces of a shipped model, or mini-m2m's."""
+    """What translations are scored by (`langsim.scoring.Measure`); pieces are a shipped model's, else mini-m2m's."""
     from langsim import scoring
 
     pieces = settings.model if settings.model in models.shipped() else "mini-m2m"
@@ -85,8 +119,16 @@ def model_digest(settings: Settings) -> str:
     """Digest of the settings' model; of a shipped one without loading it."""
     from langsim.estimation import model_of
 
-    shipped = settings.model in models.shipped()
-    return models.shipped_digest(settings.model) if shipped else model_of(settings).digest
+    if settings.model not in models.shipped():
+        return model_of(settings).digest
+    folder = models.SHIPPED / settings.model
+    return _shipped_digest(folder, max(file.stat().st_mtime_ns for file in folder.iterdir()))
+
+
+@lru_cache(maxsize=4)
+def _shipped_digest(folder: Path, changed: int) -> str:
+    """Read once, not for each of hundreds of systems, unless a file has changed."""
+    return models.shipped_digest(folder.name)
 
 
 def scores(settings: Tuning, system: System) -> Scores:
@@ -95,18 +137,33 @@ def scores(settings: Tuning, system: System) -> Scores:
     The weights with the least loss on DEV are kept: on the target's own (`paper`), or on that of all languages of the
     stage (`authors_code`).
 
+    Killed, the next call goes on from the last state of the training, and keeps the stages that are done.
+
     Returns:
         parent_loss, loss: nats per token on the target's DEV text, before and after. best_updates, curves: for each
         stage. dev, test: bleu, chrf, spbleu and their signatures. hypotheses: of the TEST pairs, in their order.
+
+    Raises:
+        UsageError: languages, text or an engine that can't be.
+        Failure: another process computes the system; what `fine_tune` raises.
     """
+    from langsim.training_state import locked
+
+    cell = cell_of(settings, system)
+    folder = cache_dir() / "tuning" / results.digest_of({**cell.signed, "system": system.id})[:16]
+    with locked(folder):
+        found = _scores(settings, system, folder)
+        shutil.rmtree(folder, ignore_errors=True)  # the cell is kept, not the weights
+    return found
+
+
+def _scores(settings: Tuning, system: System, folder: Path) -> Scores:
     from langsim import scoring, training, translation
     from langsim.estimation import model_of
     from langsim.sampling import check_pairs
 
     parent = tuned = model_of(settings)
     target, into = system.target, settings.target_language
-    cell = cell_of(settings, system)
-    folder = cache_dir() / "tuning" / results.digest_of({**cell.signed, "system": system.id})[:16]
     best_updates, curves = [], []
     for number, stage in enumerate(system.stages):
         codes = check_pairs(target, stage.auxiliaries, into=into)
@@ -132,7 +189,6 @@ def scores(settings: Tuning, system: System) -> Scores:
             tuned, chosen, target, into, beam_size=settings.beam_size, engine=settings.engine
         )
         found[pool] = scoring.scores(hypotheses, [pair.target_text for pair in chosen], measures)
-    shutil.rmtree(folder, ignore_errors=True)  # the cell is kept, not the weights
     return {**found, "hypotheses": hypotheses}
 
 
@@ -163,21 +219,28 @@ def obtain(settings: Tuning, wanted: Iterable[System], *, jobs: int | None = Non
     as it is.
 
     Raises:
-        Failure: a cell of the profile is missing or stale: the command that makes it.
+        UsageError: an engine that can't translate with the model.
+        Failure: a cell of the profile is missing or stale: the command that makes it. Another process computes one.
     """
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
+    from langsim import ctranslate
+    from langsim.estimation import model_of
+
     planned = {system.id: (system, cell_of(settings, system)) for system in wanted}
     todo = {id: system for id, (system, cell) in planned.items() if cell.folder and cells.problem(cell)}
+    if todo and settings.engine == "ctranslate2":  # before hours of training
+        ctranslate.require(model_of(settings))
     work = (delayed(_scored)(settings, system) for system in todo.values())
-    done = Parallel(n_jobs=jobs or _jobs(settings, len(todo)), return_as="generator_unordered")(work)
+    done = Parallel(n_jobs=jobs or jobs_of(settings, len(todo)), return_as="generator_unordered")(work)
     for id, found in tqdm(done, total=len(todo), desc="systems", mininterval=1, disable=None if todo else True):
         cells.write(planned[id][1], found)
     return {id: cells.read(cell) for id, (_, cell) in planned.items()}
 
 
-def _jobs(settings: Settings, count: int) -> int:
+def jobs_of(settings: Settings, count: int) -> int:
+    """How many of so many systems are trained at a time."""
     import joblib
 
     on_cpu = settings.device.startswith("cpu")

@@ -24,6 +24,13 @@ def unigram_nll(targets: Sequence[Sequence[int]], p: np.ndarray) -> float:
     return float(-np.log(p[np.concatenate([np.asarray(ids) for ids in targets])]).mean())
 
 
+def mixed_nll(targets: Sequence[Sequence[int]], own: np.ndarray, pooled: np.ndarray) -> float:
+    """The same under a mixture of two distributions (V,), a language's own and that of all languages together, at the
+    shares that suit these very texts best (in the baseline's favour)."""
+    tokens = np.concatenate([np.asarray(ids) for ids in targets])
+    return float(min(-np.log((1 - rate) * own[tokens] + rate * pooled[tokens]).mean() for rate in COPY_RATES))
+
+
 def copy_nll(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], p: np.ndarray) -> float:
     """The same for copying, nats a token, at the lambda that suits these very texts best (in the baseline's favour)."""
     drawn, copied = [], []

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 from langsim import instrument, pipeline, uriel
 from langsim.agreement import LEVEL, holm, oriented
+from langsim.family_study import MEASURES, NAMES
 from langsim.profiles import Tuning
 from langsim.readings import Prose, number, p, prose
 from langsim.similarity import LARGER_IS_SIMILAR
@@ -47,8 +48,8 @@ def predictors(settings: Tuning) -> dict[str, pd.DataFrame]:
     for estimator in ("batch", "per_example"):
         chosen = settings.model_copy(update={"estimator": estimator})
         matrix = pipeline.similarities(chosen)
-        for measure in ("mse", "kl", "overlap"):
-            name = f"{ {'mse': 'MSE', 'kl': 'KL', 'overlap': 'Overlap'}[measure] }, {estimator}"
+        for measure in MEASURES:
+            name = f"{NAMES[measure]}, {estimator}"
             sign = 1 if LARGER_IS_SIMILAR[measure] else -1
             found[name] = oriented(matrix.all.matrix(measure), LARGER_IS_SIMILAR[measure])
             found[f"{name}, centred"] = sign * matrix.all.centred(measure)

@@ -110,3 +110,15 @@ def build_bert(path, text, model, listed):
 BUILD = {
     name.removeprefix("build_"): function for name, function in list(globals().items()) if name.startswith("build_")
 }
+
+
+def folders(root, text):
+    """A function: kind -> a folder under `root` with a checkpoint of that kind, whose tokenizer knows the text."""
+    made, pieces = {}, train_pieces(text)
+
+    def folder_of(kind):
+        if kind not in made:
+            made[kind] = BUILD[kind](root / kind, text, *pieces)
+        return made[kind]
+
+    return folder_of

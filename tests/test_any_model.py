@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from checkpoints import BUILD, CODES, train_pieces
+from checkpoints import BUILD, CODES, folders
 from tiny import save_names
 
 from langsim import cli, models, paths, pipeline, profiles, runner
@@ -32,17 +32,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, data):
-    """kind -> a folder with a checkpoint of that kind, whose tokenizer knows the text."""
-    root, made = tmp_path_factory.mktemp("checkpoints"), {}
     text = [word for line in data.read_text().splitlines()[1:] for word in line.split("\t")[2:]]
-    pieces = train_pieces(text)
-
-    def folder_of(kind):
-        if kind not in made:
-            made[kind] = BUILD[kind](root / kind, text, *pieces)
-        return made[kind]
-
-    return folder_of
+    return folders(tmp_path_factory.mktemp("checkpoints"), text)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_the_shipped_model_is_judged_on_its_cells():
     judged = gate.verdict("mini-m2m")
     assert judged.languages == 17 and 0 <= judged.found <= 17
     told = str(readings.setting(profiles.resolve("mini")))
-    assert (judged.sentence in told) == (not judged.passed)
+    assert judged.sentence in told
     assert judged.sentence in (models.SHIPPED / "mini-m2m" / "README.md").read_text(encoding="utf-8")
     assert gate.verdict("somebody/else") is None
 

@@ -292,4 +292,6 @@ def test_every_corpus_takes_the_options_that_it_lists():
         assert tuple(inspect.signature(import_module(f"langsim.corpora.{name}").load).parameters) == options
     assert "option of corpus 'ted': unknown 'langages' (did you mean 'languages'?)" in refusal("ted", langages=["fr"])
     assert "option of corpus 'catalogs': unknown 'path'" in refusal("catalogs", path="x")
-    assert set(corpora.FROM_HUB) == {"ted", "opus100"} and set(hub.POOLS.values()) == {"FINETUNE", "DEV", "TEST"}
+    assert set(corpora.FROM_HUB) == {"ted", "opus100", "flores101", "flores200", "flores_plus"} and set(
+        hub.POOLS.values()
+    ) == {"FINETUNE", "DEV", "TEST"}

@@ -9,12 +9,13 @@ import shutil
 import pytest
 import torch
 import transformers
-from checkpoints import BUILD, CODES, SMALL, special, train_pieces
+from checkpoints import BUILD, CODES, SMALL, folders, special, train_pieces
 from safetensors.torch import load_file, save_file
 
 from langsim import corpora, languages, models, pretrain, splits
 from langsim.corpora.base import Pair
 from langsim.errors import Failure, UsageError
+from langsim.tokenizer import Tokenizer
 
 
 def pairs_of(*texts):
@@ -38,16 +39,8 @@ def pieces(text):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, text, pieces):
-    """kind -> a folder with a checkpoint of that kind."""
-    root, made = tmp_path_factory.mktemp("checkpoints"), {}
-
-    def folder_of(kind):
-        if kind not in made:
-            made[kind] = BUILD[kind](root / kind, text, *pieces)
-        return made[kind]
-
-    return folder_of
+def folder(tmp_path_factory, text):
+    return folders(tmp_path_factory.mktemp("checkpoints"), text)
 
 
 SEQ2SEQ = ("m2m100", "nllb", "mbart50", "marian", "t5", "mt5")
@@ -59,7 +52,7 @@ def shipped(tmp_path_factory, text):
     root = tmp_path_factory.mktemp("shipped")
     out = root / "mini-tiny"
     out.mkdir()
-    tokenizer = pretrain.Tokenizer.train(text, vocab_size=600, character_coverage=0.99)
+    tokenizer = Tokenizer.train(text, vocab_size=600, character_coverage=0.99)
     tokenizer.save(out)
     settings = {"training": {"seed": 1}, "model": SMALL}
     model = pretrain.new_model(settings, tokenizer)
@@ -108,6 +101,8 @@ def test_every_shipped_model_is_whole(name):
     assert loaded.weights_sha256 == models.card(name)["weights"]
     assert loaded.digest == models.shipped_digest(name)
     assert set(languages.pool("ted17")) <= loaded.trained_on
+    if loaded.tokenizer is not None:  # a masked model: test_masked_models
+        return
     every = [language.code for language in languages.all_languages()]
     batches = [next(loaded.batches(PAIRS[:1], code)) for code in every]  # a token for each language of the registry
     assert len({batch["input_ids"][0, 0].item() for batch in batches}) == len(every)

@@ -61,7 +61,9 @@ def test_results_are_exhibits_of_this_notebook_and_are_signed(path):
     source = "\n".join(cell.source for cell in code_cells(path))
     written = re.findall(r'write_result\(\s*"([\w-]+)"', source)
     here = path.relative_to(ROOT).with_suffix(".ipynb").as_posix()
-    assert set(written) == {e.id for e in exhibits.all_exhibits() if e.notebook == here}
+    expected = {e.id for e in exhibits.all_exhibits() if e.notebook == here}
+    more = set(written) - expected  # what the paper lacks is named after the exhibit that it belongs to
+    assert expected <= set(written) and all(any(id.startswith(f"{e}-") for e in expected) for id in more)
     assert source.count("write_result(") <= source.count("readings.signed(") + 1
 
 
@@ -73,7 +75,7 @@ def test_glued_names_are_used_once(path):
 
 @each_twin
 def test_notebook_is_thin(path):
-    assert all(len(cell.source.splitlines()) <= 25 for cell in code_cells(path))
+    assert all(len(cell.source.splitlines()) <= 25 for cell in code_cells(path)[1:])  # after the parameters
     for cell in code_cells(path):
         assert not [
             node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)

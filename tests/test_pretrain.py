@@ -200,19 +200,6 @@ def test_text_that_gives_no_example_is_said_at_once(text, tokenizer):
 # Loss and schedule -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
-def test_the_smoothed_loss_is_torchs(smoothing):
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, 5, 11, generator=generator, dtype=torch.float64) * 4
-    labels = torch.randint(0, 11, (3, 5), generator=generator)
-    labels[0, 3:], labels[2] = -100, -100
-    expected = cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
-    scored = labels != -100
-    assert pretrain.smoothed_loss(logits[scored].log_softmax(-1), labels[scored], smoothing).item() == pytest.approx(
-        expected.item(), rel=1e-12
-    )
-
-
 def test_the_learning_rate_warms_up_falls_and_ends_at_zero():
     settings = {"learning_rate": 2e-3, "warmup": 400, "decay": 0.25}
     rate = [pretrain.learning_rate(step, 0, settings) for step in range(2000)]

@@ -105,6 +105,19 @@ def test_none_is_the_profiles_value_and_anything_else_overrides_it(model):
     assert profiles.overrides(profiles.resolve(model=model, k=0.2))["k"] == 0.2
 
 
+def test_targets_alone_join_the_profiles_languages(model):
+    plain = profiles.resolve(model=model)
+    found = profiles.resolve(model=model, targets=["gl", "fa", "ur"])
+    assert found.targets == ["gl", "fa", "ur"] and found.languages == [*plain.languages, "gl", "ur"]
+    assert "'en' is the language translated into" in message(targets=["en"])
+
+
+def test_aligned_targets_are_codes(model):
+    found = profiles.resolve(model=model, kind=profiles.Tuning, aligned=["hin"])
+    assert found.aligned == ["hi"]
+    assert "aligned: " in message(kind=profiles.Tuning, aligned=["hx"])
+
+
 def test_all_mistakes_are_in_one_line():
     text = message(
         profile="minni", languages=["xx", "qqq"], k=1.5, corpus="catalog", model="mini-m2x", langages=["fa"], seed=-1
@@ -152,7 +165,7 @@ def test_every_profile_runs_as_it_is(name):
     assert profiles.resolve(name, model="organisation/name").profile == name
 
 
-@pytest.mark.parametrize("corpus", ["ted", "opus100"])
+@pytest.mark.parametrize("corpus", ["ted", "opus100", "flores101", "flores200", "flores_plus"])
 def test_data_names_a_local_copy_of_a_corpus_of_the_hub(corpus, model, tmp_path):
     assert profiles.resolve(model=model, corpus=corpus).data == ""
     assert profiles.resolve(model=model, corpus=corpus, data=str(tmp_path)).data == str(tmp_path)

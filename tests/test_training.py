@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from checkpoints import BUILD, CODES, train_pieces
+from checkpoints import BUILD, CODES, folders
 from safetensors.torch import load_file
 from tiny import save_names
 from torch.nn.functional import cross_entropy
@@ -44,17 +44,8 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, corpus):
-    """kind -> a folder with a checkpoint of that kind, whose tokenizer knows the text."""
-    root, made = tmp_path_factory.mktemp("checkpoints"), {}
     text = [text for code in CODES for text in corpus.texts[code].values()]
-    pieces = train_pieces(text)
-
-    def folder_of(kind):
-        if kind not in made:
-            made[kind] = BUILD[kind](root / kind, text, *pieces)
-        return made[kind]
-
-    return folder_of
+    return folders(tmp_path_factory.mktemp("checkpoints"), text)
 
 
 @pytest.fixture(scope="module")

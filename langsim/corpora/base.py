@@ -24,9 +24,12 @@ OPTIONS = {
     "ntrex": (),
     "ted": ("path", "languages"),
     "opus100": ("path", "languages", "max_items", "seed"),
+    "flores101": ("path", "languages"),
+    "flores200": ("path", "languages"),
+    "flores_plus": ("path", "languages"),
 }
 NAMES = tuple(OPTIONS)
-FROM_HUB = ("ted", "opus100")  # without a `path`, a first call downloads hundreds of MB
+FROM_HUB = ("ted", "opus100", "flores101", "flores200", "flores_plus")  # without a `path`, a first call downloads it
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ class Corpus:
 def load(name: str = "catalogs", **options: Any) -> Corpus:
     """The corpus called `name`, with the options of `OPTIONS`.
 
-    `catalogs` (offline, the default), `files` (`path=`), `ntrex`, `ted` (`languages=[...]`, `path=` a local copy), or
-    `opus100` (the same, and `max_items=`, `seed=`).
+    `catalogs` (offline, the default), `files` (`path=`), `ntrex`, `ted` (`languages=[...]`, `path=` a local copy),
+    `flores101`, `flores200`, `flores_plus` (the same), or `opus100` (the same, and `max_items=`, `seed=`).
 
     Raises:
         UsageError: an unknown corpus or option, or a corpus whose text is not there.

@@ -24,9 +24,15 @@ Rows = Iterator[Mapping[str, Any]]
 
 
 def splits(
-    repository: str, columns: Sequence[str], *, path: str = "", config: str = "", revision: str | None = None
+    repository: str,
+    columns: Sequence[str],
+    *,
+    path: str = "",
+    config: str = "",
+    revision: str | None = None,
+    names: Sequence[str] = tuple(POOLS),
 ) -> dict[str, Rows]:
-    """Split -> its rows, in the dataset's order, for each split of `POOLS` that there is.
+    """Split -> its rows, in the dataset's order, for each split of `names` that there is.
 
     Args:
         repository: id on the hub (`organisation/name`).
@@ -34,16 +40,26 @@ def splits(
         path: a local folder to read in its place.
         config: the dataset's configuration, and the subfolder that it has there.
         revision: branch or commit of the repository.
+        names: what its splits are called.
 
     Raises:
         UsageError: no parquet file in `path`, or one that is damaged or has other columns.
         Failure: the hub can't be reached, or lacks the dataset.
     """
     if path:
-        files = _files(Path(path).expanduser() / config)
-        return {split: _of_files(files[split], columns) for split in POOLS if split in files}
+        files = _files(Path(path).expanduser() / config, names)
+        return {split: _of_files(files[split], columns) for split in names if split in files}
     found = _remote(repository, config, revision)
-    return {split: _of_dataset(found[split], columns, repository) for split in POOLS if split in found}
+    return {split: _of_dataset(found[split], columns, repository) for split in names if split in found}
+
+
+def parquet(file: Path, columns: Sequence[str]) -> Rows:
+    """The rows of one file.
+
+    Raises:
+        UsageError: it is damaged, or has other columns.
+    """
+    return _of_files([file], columns)
 
 
 def state(path: str) -> tuple:
@@ -64,18 +80,18 @@ def script_warnings(texts: Mapping[str, Mapping[str, str]], corpus: str) -> list
     return found
 
 
-def _files(folder: Path) -> dict[str, list[Path]]:
+def _files(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
     """Split -> its parquet files."""
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}")
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.rglob("*.parquet")):
         words = re.split(r"[/._-]", file.relative_to(folder).as_posix())
-        for split in POOLS:
+        for split in names:
             if split in words:
                 found.setdefault(split, []).append(file)
     if not found:
-        raise UsageError(f"no parquet files of {' or '.join(POOLS)} in {folder}: it must be laid out as on the hub")
+        raise UsageError(f"no parquet files of {' or '.join(names)} in {folder}: it must be laid out as on the hub")
     return found
 
 

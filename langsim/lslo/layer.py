@@ -21,51 +21,48 @@ SPANS = ("full", "slice")
 INITS = ("gaussian", "kaiming")
 
 
-class LSLoLinear(nn.Linear):
-    """A frozen linear projection with one LoRA a language; scale 1, no dropout, no bias of its own.
+class LoRALinear(nn.Linear):
+    """A frozen linear projection to which LoRAs of languages add; scale 1, no dropout, no bias of their own.
 
-    It takes over the weight and bias of a plain one, by the same names. The LoRAs of all languages stand one below
-    the other, in the order of `routing.ranks`, so nothing is stored for a rank that a language does not have.
+    It takes over the weight and bias of a plain one, by the same names. The LoRAs stand one below the other: those of
+    all languages in the order of `routing.ranks`, so nothing is stored for a rank that a language does not have.
 
     Attributes:
-        side: "source" or "target", which language selects the LoRA.
-        lora_A: (R, inputs) with R the sum of all ranks; a language's part is the A of Eq. 3.
-        lora_B: (R, outputs); a language's part is the transpose of its B.
+        widths: how many of the inputs the LoRAs read, and of the outputs they add to, from the first on.
+        lora_A: (lines, inputs); a language's part is the A of Eq. 3.
+        lora_B: (lines, outputs); a language's part is the transpose of its B.
     """
 
-    def __init__(self, plain: nn.Linear, side: str, routing: Routing, widths: tuple[int, int]) -> None:
-        """
-        Args:
-            widths: how many of the inputs the LoRA reads, and of the outputs it adds to, from the first on.
-        """
+    def __init__(self, plain: nn.Linear, routing: Routing, widths: tuple[int, int], lines: int) -> None:
         super().__init__(plain.in_features, plain.out_features, bias=plain.bias is not None, device="meta")
         self.weight, self.bias = plain.weight, plain.bias
         self.train(plain.training)
-        self.side, self.routing, self.widths = side, routing, widths
+        self.routing, self.widths = routing, widths
         like = {"device": plain.weight.device, "dtype": torch.promote_types(plain.weight.dtype, torch.float32)}
-        self.lora_A = nn.Parameter(torch.zeros(routing.total, widths[0], **like))
-        self.lora_B = nn.Parameter(torch.zeros(routing.total, widths[1], **like))
+        self.lora_A = nn.Parameter(torch.zeros(lines, widths[0], **like))
+        self.lora_B = nn.Parameter(torch.zeros(lines, widths[1], **like))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (N, ..., in_features), a sample or a beam a row -> (N, ..., out_features)."""
         out = linear(x, self.weight, self.bias)
-        return out + self.delta(x, self.side).to(out.dtype)
+        return out + self.delta(x).to(out.dtype)
 
-    def delta(self, x: torch.Tensor, side: str) -> torch.Tensor:
-        """B_l A_l x with l the source or the target language of each row, (N, ..., out_features)."""
+    def delta(self, x: torch.Tensor) -> torch.Tensor:
+        """What the LoRAs add, (N, ..., out_features)."""
         if not torch.is_autocast_enabled(x.device.type):
             x = x.to(self.lora_A.dtype)
         if x.shape[-1] > self.widths[0]:
             x = x[..., : self.widths[0]]
-        plan = self.routing.plan(side, len(x), x.device)
-        if plan.alone is not None:
-            found = linear(x, self.lora_A[plan.alone]) @ self.lora_B[plan.alone]
-        else:
-            found = self._mixed(x, plan.index, plan.mask)
+        found = self.product(x)
         missing = self.out_features - self.widths[1]
         return pad(found, (0, missing)) if missing else found
 
-    def _mixed(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (N, ..., inputs) -> B A x (N, ..., outputs), with the LoRAs of each row's languages."""
+        raise NotImplementedError
+
+    def gathered(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """The product where row i uses the lines index[i] (N, r), what each gives times mask[i] (N, 1, r)."""
         lines = index.flatten()
         a = self.lora_A.index_select(0, lines).view(*index.shape, -1)
         b = self.lora_B.index_select(0, lines).view(*index.shape, -1)
@@ -74,14 +71,61 @@ class LSLoLinear(nn.Linear):
             hidden = hidden * mask.to(hidden.dtype)
         return torch.bmm(hidden, b).view(*x.shape[:-1], -1)
 
+    def used(self, part: str) -> torch.Tensor:
+        """`lora_A` or `lora_B` as the next forward pass uses it: what torch's pruning masks is 0.
+
+        (The attribute of a pruned matrix is that of the last forward pass, from before the optimizer's step.)
+        """
+        original = self._parameters.get(f"{part}_orig")
+        return getattr(self, part) if original is None else original * getattr(self, f"{part}_mask")
+
+    @torch.no_grad()
+    def draw(self, language: str, start: int, init: str, seed: int, name: str) -> None:
+        """A of a language, whose lines begin at `start`, by `init` (see `LSLoLinear.initialise`)."""
+        rank = self.routing.ranks[language]
+        if self.lora_A.is_meta or not rank:
+            return
+        digest = hashlib.sha256(f"{seed}\n{name}\n{language}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        drawn = torch.empty(rank, self.widths[0])
+        if init == "gaussian":
+            drawn.normal_(0, 1 / rank, generator=generator)
+        else:
+            drawn.uniform_(-1 / math.sqrt(rank), 1 / math.sqrt(rank), generator=generator)
+        self.lora_A[start : start + rank] = drawn.to(self.lora_A)
+
+
+class LSLoLinear(LoRALinear):
+    """A frozen linear projection with one LoRA a language, that of the source or of the target language (Eq. 3).
+
+    Attributes:
+        side: "source" or "target", which language selects the LoRA.
+    """
+
+    def __init__(self, plain: nn.Linear, side: str, routing: Routing, widths: tuple[int, int]) -> None:
+        """
+        Args:
+            widths: how many of the inputs the LoRA reads, and of the outputs it adds to, from the first on.
+        """
+        super().__init__(plain, routing, widths, routing.total)
+        self.side = side
+
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """B_l A_l x with l the language of each row that `side` says, (N, ..., outputs)."""
+        plan = self.routing.plan(self.side, len(x), x.device)
+        if plan.alone is not None:
+            return linear(x, self.lora_A[plan.alone]) @ self.lora_B[plan.alone]
+        return self.gathered(x, plan.index, plan.mask)
+
     def adapter(self, language: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A (r, inputs) and B transposed (r, outputs) of a language, views of what is stored.
+        """A (r, inputs) and B transposed (r, outputs) of a language as they are used: views of what is stored, but of
+        a pruned matrix copies with its zeros.
 
         Raises:
             UsageError: no such language.
         """
         part = self.routing.part(language)
-        return self.lora_A[part], self.lora_B[part]
+        return self.used("lora_A")[part], self.used("lora_B")[part]
 
     @torch.no_grad()
     def change(self, language: str) -> torch.Tensor:
@@ -115,19 +159,8 @@ class LSLoLinear(nn.Linear):
         The numbers of a language depend on the seed, the module's name and the language, not on which others there are.
         """
         self.lora_B.zero_()
-        if self.lora_A.is_meta:
-            return
-        for language, rank in self.routing.ranks.items():
-            if not rank:
-                continue
-            digest = hashlib.sha256(f"{seed}\n{name}\n{language}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-            drawn = torch.empty(rank, self.widths[0])
-            if init == "gaussian":
-                drawn.normal_(0, 1 / rank, generator=generator)
-            else:
-                drawn.uniform_(-1 / math.sqrt(rank), 1 / math.sqrt(rank), generator=generator)
-            self.lora_A[self.routing.part(language)] = drawn.to(self.lora_A)
+        for language in self.routing.ranks:
+            self.draw(language, self.routing.part(language).start, init, seed, name)
 
 
 def widths(plain: nn.Linear, span: str, d_model: int) -> tuple[int, int]:

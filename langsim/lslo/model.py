@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from langsim.errors import UsageError
 from langsim.lslo.architecture import Architecture, Side, of
-from langsim.lslo.layer import INITS, SPANS, LSLoLinear, widths
+from langsim.lslo.layer import INITS, SPANS, LoRALinear, LSLoLinear, widths
 from langsim.lslo.routing import Codes, Routing
 from langsim.suggest import unknown
 
@@ -29,34 +29,26 @@ class Settings(BaseModel):
     architecture: Architecture
 
 
-class LSLo(nn.Module):
-    """A frozen translation model whose chosen projections have one LoRA a language.
+class Routed(nn.Module):
+    """A frozen translation model whose chosen projections have LoRAs of languages.
 
     Every call says which languages the samples are in: `lslo(**batch, source=["de", "fa"], target=["en", "de"])`. A
     batch mixes any directions.
 
     Attributes:
-        model: the base, with `LSLoLinear` in place of the projections that the architecture names.
-        settings: languages with ranks, architecture, span, initialisation, seed.
+        model: the base, with other projections in place of those that have LoRA.
+        routing: the languages with their ranks.
     """
 
-    def __init__(self, model: PreTrainedModel, settings: Settings, routing: Routing, trained: list[str]) -> None:
+    def __init__(self, model: PreTrainedModel, routing: Routing) -> None:
         super().__init__()
         self.model = model
-        self.settings = settings
         self.routing = routing
-        self.trained_before = trained  # names of the parameters that were not frozen in the base
 
     @property
     def languages(self) -> tuple[str, ...]:
         """In the order of their LoRAs."""
-        return tuple(self.settings.ranks)
-
-    def layers(self) -> Iterator[tuple[str, LSLoLinear]]:
-        """The projections with LoRA, by their names in the base, in its order."""
-        for name, module in self.model.named_modules():
-            if isinstance(module, LSLoLinear):
-                yield name, module
+        return tuple(self.routing.ranks)
 
     def route(self, source: Codes, target: Codes) -> AbstractContextManager[None]:
         """Languages for all that is called within: a code for all rows, or a code a sample. With single codes the base
@@ -98,6 +90,26 @@ class LSLo(nn.Module):
         self.model.activation_checkpointing_disable()
 
 
+class LSLo(Routed):
+    """A frozen translation model whose chosen projections have one LoRA a language.
+
+    Attributes:
+        model: the base, with `LSLoLinear` in place of the projections that the architecture names.
+        settings: languages with ranks, architecture, span, initialisation, seed.
+    """
+
+    def __init__(self, model: PreTrainedModel, settings: Settings, routing: Routing, trained: list[str]) -> None:
+        super().__init__(model, routing)
+        self.settings = settings
+        self.trained_before = trained  # names of the parameters that were not frozen in the base
+
+    def layers(self) -> Iterator[tuple[str, LSLoLinear]]:
+        """The projections with LoRA, by their names in the base, in its order."""
+        for name, module in self.model.named_modules():
+            if isinstance(module, LSLoLinear):
+                yield name, module
+
+
 def wrap(
     model: PreTrainedModel,
     languages: Sequence[str],
@@ -123,12 +135,10 @@ def wrap(
         UsageError: no languages, one twice, one without a rank or a rank without its language, a bad rank, nothing but
             zeros; an unknown span or init; a module that the model does not have, or that is no linear projection.
     """
-    of_each = _ranks(list(languages), ranks)
+    of_each = ranks_of(list(languages), ranks)
     architecture = of(architecture)
-    for what, value, known in (("span", span, SPANS), ("init", init, INITS)):
-        if value not in known:
-            raise UsageError(f"{what}: {unknown(value, list(known))}")
-    plain = {name: _plain(model, name) for name in architecture.modules}
+    check_options(span, init)
+    plain = {name: plain_module(model, name) for name in architecture.modules}
     settings = Settings(
         model_type=model.config.model_type, ranks=of_each, span=span, init=init, seed=seed, architecture=architecture
     )
@@ -142,7 +152,22 @@ def wrap(
     return LSLo(model, settings, routing, trained)
 
 
-def _ranks(languages: list[str], ranks: Mapping[str, int] | int) -> dict[str, int]:
+def check_options(span: str, init: str) -> None:
+    """
+    Raises:
+        UsageError: no such span or initialisation.
+    """
+    for what, value, known in (("span", span, SPANS), ("init", init, INITS)):
+        if value not in known:
+            raise UsageError(f"{what}: {unknown(value, list(known))}")
+
+
+def ranks_of(languages: list[str], ranks: Mapping[str, int] | int) -> dict[str, int]:
+    """Language -> rank, in the order of the languages.
+
+    Raises:
+        UsageError: as `wrap` about languages and ranks.
+    """
     if not languages:
         raise UsageError("no languages are given")
     if twice := {language for language in languages if languages.count(language) > 1}:
@@ -162,12 +187,17 @@ def _ranks(languages: list[str], ranks: Mapping[str, int] | int) -> dict[str, in
     return {language: ranks[language] for language in languages}
 
 
-def _plain(model: PreTrainedModel, name: str) -> nn.Linear:
+def plain_module(model: PreTrainedModel, name: str) -> nn.Linear:
+    """A module of the base that LoRA can be added to.
+
+    Raises:
+        UsageError: there is none of this name, or it is no linear projection of floating-point numbers without LoRA.
+    """
     try:
         module = model.get_submodule(name)
     except AttributeError as error:
         raise UsageError(f"the model has no module '{name}', which the architecture names") from error
-    if isinstance(module, LSLoLinear):
+    if isinstance(module, LoRALinear):
         raise UsageError(f"'{name}' has language-specific LoRA already")
     if type(module) is not nn.Linear:
         raise UsageError(f"'{name}' is a {type(module).__name__}, no linear projection of torch")

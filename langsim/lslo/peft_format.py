@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import pad
+from torch.nn.utils import prune
 
 from langsim.errors import Failure, UsageError
 from langsim.lslo.architecture import reason
@@ -63,7 +64,7 @@ def import_adapter(lslo: LSLo, language: str, folder: Path) -> None:
 
     Raises:
         UsageError: no such language or files; a rank, modules or sizes other than the language has here; something
-            that is no plain LoRA.
+            that is no plain LoRA; an LSLo under pruning.
         Failure: the files are damaged.
     """
     folder, rank = Path(folder), _rank(lslo, language)
@@ -80,6 +81,8 @@ def import_adapter(lslo: LSLo, language: str, folder: Path) -> None:
         which = "lacks" if different[0] in wanted else "has in excess"
         raise UsageError(f"the adapter at '{folder}' {which} '{different[0]}'")
     scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    if any(prune.is_pruned(layer) for layer in layers.values()):
+        raise UsageError("an adapter can't be imported into masked matrices: call pruning.make_permanent first")
     # All is checked before anything changes.
     checked = {name: _checked(name, layer, found, rank, folder) for name, layer in layers.items()}
     for name, layer in layers.items():

@@ -16,7 +16,10 @@ SETTINGS, TENSORS = "lslo.json", "lslo.safetensors"
 
 
 def save(lslo: LSLo, folder: Path) -> None:
-    """Write `lslo.json` and `lslo.safetensors` (module.lora_A, module.lora_B: see `LSLoLinear`)."""
+    """Write `lslo.json` and `lslo.safetensors` (module.lora_A, module.lora_B: see `LSLoLinear`).
+
+    Of a pruned one it has the zeros, but no masks: after `load`, `Pruning.apply` with the same ratio finds them again.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors(lslo).items()}, folder / TENSORS)
@@ -54,9 +57,7 @@ def load(folder: Path, model: PreTrainedModel) -> LSLo:
 def tensors(lslo: LSLo) -> dict[str, torch.Tensor]:
     """The A and B matrices as they are used, so those of a pruned one with their zeros."""
     return {
-        f"{name}.{part}": getattr(layer, part).detach()
-        for name, layer in lslo.layers()
-        for part in ("lora_A", "lora_B")
+        f"{name}.{part}": layer.used(part).detach() for name, layer in lslo.layers() for part in ("lora_A", "lora_B")
     }
 
 

@@ -1,0 +1,86 @@
+"""How good a model with or without LSLo is on each direction: likelihood of the translations, and scores of its own."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy
+
+from langsim import translation
+from langsim.corpora.base import Pair
+from langsim.errors import Failure
+from langsim.lslo.directions import Model, base, called
+from langsim.lslo.merging import merge
+from langsim.lslo.model import LSLo, Routed
+from langsim.models import LoadedModel
+from langsim.sampling import SamplingRule
+from langsim.token_batches import BatchStream, Direction, EncodedPairs
+from langsim.training_loss import scored_logits
+
+
+@torch.inference_mode()
+def losses(loaded: LoadedModel, model: Model, pairs: EncodedPairs, *, tokens: int = 4096) -> pd.DataFrame:
+    """Negative log-likelihood of the targets of every direction, teacher-forced: batches of at most `tokens` positions
+    mix directions.
+
+    Args:
+        loaded: whose texts the pairs are.
+        model: in evaluation mode afterwards.
+
+    Returns:
+        one row a direction: source, target, nll (mean, nats per token, end of sentence and language token scored),
+        tokens.
+
+    Raises:
+        Failure: a likelihood that is no number.
+    """
+    model.eval()
+    number = {direction: i for i, direction in enumerate(pairs.sizes)}
+    total, count = np.zeros(len(number)), np.zeros(len(number), dtype=np.int64)
+    inner, device = base(model), next(model.parameters()).device
+    for indexes in BatchStream(pairs, SamplingRule.parse("proportional"), "mixed", tokens, 0).epoch(0):
+        directions = pairs.groups(indexes)
+        batch = {name: tensor.to(device) for name, tensor in pairs.batch(loaded, indexes).items()}
+        call = called(model, directions, routed=isinstance(model, Routed))
+        logits, observed = scored_logits(call, inner, batch)
+        values = cross_entropy(logits.float(), observed, reduction="none").double()
+        row = (batch["labels"] != -100).nonzero()[:, 0]
+        of_rows = torch.zeros(len(indexes), dtype=torch.float64, device=device).index_add_(0, row, values)
+        np.add.at(total, [number[direction] for direction in directions], of_rows.cpu().numpy())
+        np.add.at(count, [number[direction] for direction in directions], pairs.target.lengths[indexes])
+    for direction, i in number.items():
+        if not np.isfinite(total[i]):
+            raise Failure(f"the likelihood of the {'-'.join(direction)} text is not finite: lower learning_rate")
+    rows = [(*direction, total[i] / count[i], int(count[i])) for direction, i in number.items()]
+    return pd.DataFrame(rows, columns=["source", "target", "nll", "tokens"])
+
+
+def translate(
+    loaded: LoadedModel,
+    model: Model,
+    direction: Direction,
+    pairs: Sequence[Pair],
+    *,
+    beam_size: int = 5,
+    engine: str = "transformers",
+) -> list[str]:
+    """Translations of one direction, as `langsim.translation.translate`.
+
+    An LSLo is merged for `ctranslate2`, so it pays where a conversion costs less than a search by Hugging Face, as it
+    does on the small models.
+
+    Raises:
+        UsageError: as `langsim.translation.translate`, or a language without LoRA.
+    """
+    source, target = direction
+    model.eval()
+    merged = isinstance(model, LSLo) and engine == "ctranslate2"
+    plain = merge(model, source, target) if merged else base(model)
+    routed = model.route(source, target) if isinstance(model, Routed) and not merged else nullcontext()
+    with routed:
+        return translation.translate(
+            replace(loaded, model=plain), pairs, source, target, beam_size=beam_size, engine=engine
+        )

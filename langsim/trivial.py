@@ -1,0 +1,84 @@
+"""What translations are worth: scores of a constant output, exact matches, and examples, beside a trained row."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from langsim import tuning
+from langsim.readings import Prose, prose
+from langsim.translation_study import Study
+
+MEASURES = {"bleu": "BLEU", "chrf": "chrF2", "spbleu": "spBLEU"}
+CONSTANT = "Constant"
+SHOWN = 4  # examples of each target
+FEW = 0.1  # share of exact translations below which a page says that they hardly are any
+
+
+def constant(found: Study, rows: Sequence[str] = ("Vanilla", "FT")) -> pd.DataFrame:
+    """One row a target: the constant text, and by measure its scores on TEST beside those of two rows of Table 2.
+
+    The constant is the text of FINETUNE with the best BLEU as the translation of all of DEV.
+
+    Returns:
+        target, text, exact (share of TEST that the last of `rows` translates word for word, its first seed), and
+        `measure, row` for every measure and row.
+    """
+    lines = []
+    for target in found.settings.targets:
+        text = _best(found, target)
+        line: dict[str, object] = {"target": target, "text": text}
+        last = found.scores[found.plan.rows[rows[-1]][target][0].id]["hypotheses"]
+        pairs = zip(last, found.references[target], strict=True)
+        line["exact"] = float(np.mean([ours.strip() == reference.strip() for ours, reference in pairs]))
+        for name, shown in MEASURES.items():
+            references = found.references[target]
+            line[f"{shown}, {CONSTANT}"] = found.measures[name].corpus([text] * len(references), references)
+            for row in rows:
+                scores = [found.scores[system.id]["test"][name] for system in found.plan.rows[row][target]]
+                line[f"{shown}, {row}"] = float(np.mean(scores))
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _best(found: Study, target: str) -> str:
+    texts = sorted({pair.target_text for pair in tuning.pairs(found.settings, target, "FINETUNE")})
+    dev = [pair.target_text for pair in tuning.pairs(found.settings, target, "DEV")]
+    bleu = found.measures["bleu"]
+    return max(texts, key=lambda text: bleu.corpus([text] * len(dev), dev))
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """`constant`, rounded for reading."""
+    numbers = frame.drop(columns=["target", "text", "exact"]).map("{:.1f}".format)
+    shown = numbers.assign(exact=frame["exact"].map("{:.0%}".format), text=frame["text"])
+    return shown.set_axis(frame["target"]).rename_axis(None).rename(columns={"text": "the constant text"})
+
+
+def reading(frame: pd.DataFrame) -> Prose:
+    """Whether the trained row does better than saying the same thing always."""
+    means = frame.drop(columns=["target", "text"]).mean()
+    row = frame.columns[-1].partition(", ")[2]
+    told = [
+        f"{shown} {means[f'{shown}, {row}']:.1f} against {means[f'{shown}, {CONSTANT}']:.1f}"
+        for shown in MEASURES.values()
+    ]
+    return prose(
+        f"On average over the targets {row} has, against the constant text: {', '.join(told)}; it translates "
+        f"{means['exact']:.1%} of the test texts word for word.",
+        "**These systems hardly translate.** The table below shows how methods are compared, and how little this model "
+        "and this text can say about them; it can't speak for or against the paper."
+        if means["exact"] < FEW
+        else "",
+    )
+
+
+def examples(found: Study, row: str = "FT") -> pd.DataFrame:
+    """The first translations of every target's test set by a row (its first seed), beside source and reference."""
+    lines = []
+    for target in found.settings.targets:
+        pairs = tuning.pairs(found.settings, target, "TEST")
+        outputs = found.scores[found.plan.rows[row][target][0].id]["hypotheses"]
+        for pair, output in list(zip(pairs, outputs, strict=True))[:SHOWN]:
+            lines.append({"": target, row: output, "reference": pair.target_text, "source": pair.source_text})
+    return pd.DataFrame(lines).set_index("").rename_axis(None)
