@@ -213,7 +213,7 @@ def _load_checkpoint(name: str, where: str, device: str) -> LoadedModel:
     model = _weights(AutoModelForSeq2SeqLM if seq2seq else AutoModelForMaskedLM, where, device)
     token = {code: _language_token(tokenizer, code) for code in (lang.code for lang in languages.all_languages())}
     marked = any(token.values())
-    weights = _weights_digest(model)
+    weights = weights_digest(model)
 
     def encode(source: str, target: str, source_language: str, target_language: str) -> tuple[list[int], list[int]]:
         if marked:
@@ -320,7 +320,7 @@ def _tokenizer_digest(tokenizer: Any) -> str:
         return _files_digest(*sorted(path for path in Path(folder).rglob("*") if path.is_file()))
 
 
-def _weights_digest(model: PreTrainedModel) -> str:
+def weights_digest(model: PreTrainedModel) -> str:
     """Hex sha256 of the weights by name, whatever files they came in."""
     total = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):

@@ -4,11 +4,9 @@ import copy
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +18,14 @@ from transformers import PreTrainedModel
 from langsim import languages, training_state
 from langsim.corpora.base import Pair
 from langsim.errors import Failure, UsageError
-from langsim.models import Batch, LoadedModel, _weights_digest
+from langsim.models import Batch, LoadedModel, weights_digest
 from langsim.sampling import SamplingRule
 from langsim.token_batches import BatchStream, EncodedPairs, encode
 from langsim.training_engine import Engine
 from langsim.training_loss import scored_logits, summed_loss
 from langsim.training_recipe import TrainingRecipe
+from langsim.training_updates import Progress, Updates
 
-ABOVE_GUESSING = 2.0  # nats per token by which the loss of an update may exceed ln(V), or the first update's if larger
 DROPOUT = {  # field of a recipe -> what configurations call it
     "dropout": ("dropout", "dropout_rate"),
     "attention_dropout": ("attention_dropout",),
@@ -80,22 +78,6 @@ class Tuned:
         return min(point.dev_loss for point in self.curve)
 
 
-@dataclass
-class Progress:
-    """Where a training stands: updates done, the position in its text, and what was seen on the way."""
-
-    update: int = 0
-    tokens: int = 0
-    epoch: int = 0
-    index: int = 0
-    skipped: int = 0
-    first_loss: float = math.nan
-    recent_loss: float = 0.0
-    recent_tokens: int = 0
-    best_update: int = 0
-    curve: list[Point] = field(default_factory=list)
-
-
 def fine_tune(
     loaded: LoadedModel,
     data: Mapping[str, Sequence[Pair]],
@@ -125,8 +107,7 @@ def fine_tune(
         UsageError: a language without text or without a token in the model, a direction or device that can't be.
         Failure: the loss diverges; `folder` is in use, or holds the training of another recipe, text or model.
     """
-    lock = training_state.locked(Path(folder)) if folder is not None and _first_process() else nullcontext()
-    with lock:
+    with training_state.held(folder):
         return _Training(loaded, data, dev, recipe, target, folder, device).run(save_every)
 
 
@@ -153,7 +134,7 @@ class _Training:
         self.dev = encode(self.loaded, dev, into, "DEV")
         self.made_from = {
             "recipe": recipe.digest,
-            "model": f"{loaded.digest} {_weights_digest(loaded.model)}",
+            "model": f"{loaded.digest} {weights_digest(loaded.model)}",
             "training text": f"{into} {self.pairs.digest}",
             "DEV text": self.dev.digest,
             "number of processes": self.engine.processes,
@@ -180,6 +161,10 @@ class _Training:
         recipe, engine, progress = self.recipe, self.engine, self.progress
         self.model, self.called = model, engine.prepare(model, recipe)
         self._checks = _dev_batches(self.dev, self.loaded, recipe.tokens_per_batch)
+        unfinished = None if self.folder is None else self.folder / training_state.UNFINISHED
+        self._updates = Updates(
+            engine, recipe, self.pairs, self._summed_loss_of_pairs, model.config.vocab_size, unfinished
+        )
         best = self._resume()
         if best is None:
             best = self._validate({})
@@ -192,7 +177,7 @@ class _Training:
             while not self._finished():
                 batches, epoch, index = next(chosen)
                 new_epoch = epoch > progress.epoch
-                self._update(batches)
+                self._updates.take(self.called, batches, progress)
                 progress.epoch, progress.index = epoch, index
                 every = recipe.validate_every
                 if (new_epoch if every is None else progress.update % every == 0) or progress.update == recipe.updates:
@@ -210,26 +195,8 @@ class _Training:
             recipe.patience is not None and validations_since >= recipe.patience
         )
 
-    def _update(self, batches: list[np.ndarray]) -> None:
-        """One step of the optimizer over all batches of an update."""
-        progress, engine = self.progress, self.engine
-        tokens = sum(self.pairs.target_tokens(batch) for batch in batches)  # of all processes
-
-        def loss_of(indexes: np.ndarray) -> torch.Tensor:
-            batch = self.pairs.batch(self.loaded, indexes)
-            return self._summed_loss(batch) / tokens
-
-        self.called.train()
-        loss = engine.gradients(self.called, batches[engine.rank :: engine.processes], loss_of)
-        done = engine.step(self.recipe.rate(progress.update + 1))
-        progress.update += 1
-        progress.tokens += tokens
-        if not done:
-            progress.skipped += 1
-            return
-        self._check(loss)
-        progress.recent_loss += loss * tokens
-        progress.recent_tokens += tokens
+    def _summed_loss_of_pairs(self, indexes: np.ndarray) -> torch.Tensor:
+        return self._summed_loss(self.pairs.batch(self.loaded, indexes))
 
     def _summed_loss(self, batch: Batch) -> torch.Tensor:
         """Label-smoothed loss of a batch, summed over its target tokens."""
@@ -237,21 +204,6 @@ class _Training:
         with self.engine.autocast():
             logits, observed = scored_logits(self.called, self.model, batch)
         return summed_loss(logits, observed, self.recipe.label_smoothing)
-
-    def _check(self, loss: float) -> None:
-        """Stop where the loss of an update says that training diverges."""
-        progress = self.progress
-        if math.isnan(progress.first_loss):
-            progress.first_loss = loss
-        bound = max(math.log(self.model.config.vocab_size), progress.first_loss) + ABOVE_GUESSING
-        if math.isfinite(loss) and loss <= bound:
-            return
-        if self.folder is not None and self.engine.first:  # nothing in it is worth going on from
-            (self.folder / training_state.UNFINISHED).unlink(missing_ok=True)
-        raise Failure(
-            f"the training loss is {loss:.4g} nats a token at update {progress.update} (at most {bound:.4g} is sound): "
-            f"lower learning_rate ({self.recipe.learning_rate:g}), lengthen warmup or set clip_norm"
-        )
 
     @torch.inference_mode()
     def _validate(self, best: training_state.Weights) -> training_state.Weights:
@@ -265,9 +217,7 @@ class _Training:
         if not math.isfinite(loss):
             raise Failure(f"the loss on DEV is {loss} at update {progress.update}: lower learning_rate or use fp32")
         least = min((point.dev_loss for point in progress.curve), default=math.inf)
-        recent = progress.recent_loss / progress.recent_tokens if progress.recent_tokens else None
-        progress.curve.append(Point(progress.update, progress.tokens, recent, loss))
-        progress.recent_loss, progress.recent_tokens = 0.0, 0
+        progress.curve.append(Point(progress.update, progress.tokens, progress.recent(), loss))
         if loss < least:
             progress.best_update = progress.update
             return training_state.weights(self.model)
@@ -276,15 +226,12 @@ class _Training:
     # State and result --------------------------------------------------------------------------------------------
 
     def _save(self, best: training_state.Weights) -> None:
-        random = self.engine.random_state()
+        tensors, facts = self.engine.state(self.model)
         if not self.engine.first:
             return
-        tensors = {f"model.{name}": value for name, value in training_state.weights(self.model).items()}
-        tensors |= {f"best.{name}": value for name, value in best.items()} | random
-        tensors |= training_state.moments(self.model, self.engine.adam)
-        scaler = self.engine.accelerator.scaler
-        facts = self._facts() | {"scaler": scaler and scaler.state_dict()}
-        training_state.write(self.folder / training_state.UNFINISHED, tensors, facts)
+        tensors |= {f"model.{name}": value for name, value in training_state.weights(self.model).items()}
+        tensors |= {f"best.{name}": value for name, value in best.items()}
+        training_state.write(self.folder / training_state.UNFINISHED, tensors, self._facts() | facts)
 
     def _resume(self) -> training_state.Weights | None:
         """Go on from a state in the folder: the best weights so far; None where there is none."""
@@ -294,10 +241,7 @@ class _Training:
         tensors, facts = found
         with training_state.damage_told(self.folder / training_state.UNFINISHED):
             training_state.set_weights(self.model, tensors, "model.")
-            training_state.set_moments(self.model, self.engine.adam, tensors)
-            self.engine.set_random_state(tensors)
-            if facts["scaler"]:
-                self.engine.accelerator.scaler.load_state_dict(facts["scaler"])
+            self.engine.set_state(self.model, tensors, facts)
         return {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
 
     def _facts(self) -> dict[str, Any]:
@@ -323,7 +267,7 @@ class _Training:
             name=f"{parent.name} tuned on {','.join(self.pairs.sizes)}",
             model=model,
             digest=digest,
-            weights_sha256=_weights_digest(model),
+            weights_sha256=weights_digest(model),
             trained_on=None if known is None else known | set(self.pairs.sizes),
             truncated=0,
         )
@@ -361,7 +305,3 @@ def _dev_batches(pairs: EncodedPairs, loaded: LoadedModel, tokens: int) -> list[
     """All of DEV as padded batches of like length, made once."""
     stream = BatchStream(pairs, SamplingRule.parse("proportional"), "mixed", tokens, 0)
     return [pairs.batch(loaded, indexes) for indexes in stream.epoch(0)]
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"

@@ -13,6 +13,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from torch import nn
 
+from langsim import training_state
 from langsim.errors import Failure, UsageError
 from langsim.models import _check_device
 from langsim.training_recipe import TrainingRecipe
@@ -128,6 +129,21 @@ class Engine:
         torch.set_rng_state(states[f"random.cpu.{self.rank}"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(states[f"random.cuda.{self.rank}"], self.device)
+
+    def state(self, model: nn.Module) -> tuple[training_state.Weights, dict[str, Any]]:
+        """What a training goes on from beside its weights: tensors and facts; of the first process, which writes."""
+        random = self.random_state()  # takes every process
+        if not self.first:
+            return {}, {}
+        scaler = self.accelerator.scaler
+        return training_state.moments(model, self.adam) | random, {"scaler": scaler and scaler.state_dict()}
+
+    def set_state(self, model: nn.Module, tensors: training_state.Weights, facts: dict[str, Any]) -> None:
+        """The reverse."""
+        training_state.set_moments(model, self.adam, tensors)
+        self.set_random_state(tensors)
+        if facts["scaler"]:
+            self.accelerator.scaler.load_state_dict(facts["scaler"])
 
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:

@@ -1,8 +1,9 @@
 """The state of a training on disk: what it goes on from after a kill, and what came out of it."""
 
 import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from langsim.paths import atomic_write
 
 Weights = dict[str, Tensor]
 UNFINISHED, FINISHED = "training.safetensors", "tuned.safetensors"
+
+
+def held(folder: Path | None) -> AbstractContextManager[None]:
+    """`locked` by the first process of a training; nothing to hold for the others, or without a folder."""
+    first = os.environ.get("RANK", "0") == "0"
+    return locked(Path(folder)) if folder is not None and first else nullcontext()
 
 
 @contextmanager

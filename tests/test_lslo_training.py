@@ -20,6 +20,7 @@ from langsim.sampling import SamplingRule
 from langsim.token_batches import BatchStream, encode, encode_directions
 from langsim.training import with_dropout
 from langsim.training_recipe import TrainingRecipe
+from langsim.training_updates import Updates
 
 CODES = ("en", "fa", "de", "sv")
 RANKS = {"en": 1, "fa": 3, "de": 0, "sv": 2}
@@ -164,23 +165,23 @@ def test_a_killed_training_ends_as_one_that_was_not(loaded, data, tmp_path, monk
     made = recipe(updates=12)
     whole = lslo(loaded)
     expected = train(loaded, whole, data, made, epochs=6, gradually=gradually, watch=watched(loaded, data))
-    update = training._Training._update
+    take = Updates.take
 
-    def dies(self, batches):
-        if self.progress.update == 7:
+    def dies(self, called, batches, progress):
+        if progress.update == 7:
             raise KeyboardInterrupt
-        update(self, batches)
+        take(self, called, batches, progress)
 
-    monkeypatch.setattr(training._Training, "_update", dies)
+    monkeypatch.setattr(Updates, "take", dies)
     options = {"epochs": 6, "gradually": gradually, "watch": watched(loaded, data), "folder": tmp_path}
     with pytest.raises(KeyboardInterrupt):
         train(loaded, lslo(loaded), data, made, save_every=0, **options)
-    monkeypatch.setattr(training._Training, "_update", update)
+    monkeypatch.setattr(Updates, "take", take)
     torch.manual_seed(5)
     again = lslo(loaded)
     assert train(loaded, again, data, made, **options) == expected
     assert same(weights(again), weights(whole)) and same(training.masks(again), training.masks(whole))
-    monkeypatch.setattr(training._Training, "_update", None)
+    monkeypatch.setattr(Updates, "take", None)
     read = lslo(loaded)  # it is finished, and read
     assert train(loaded, read, data, made, **options) == expected
     assert same(weights(read), weights(whole)) and same(training.masks(read), training.masks(whole))

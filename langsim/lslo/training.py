@@ -7,10 +7,8 @@ and state on disk are those of `langsim.training`, whose loop this is not: there
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,18 +21,18 @@ from tqdm import tqdm
 
 from langsim import training_state
 from langsim.corpora.base import Pair
-from langsim.errors import Failure, UsageError
+from langsim.errors import UsageError
 from langsim.lslo.directions import Model, base, called
 from langsim.lslo.layer import LoRALinear
 from langsim.lslo.model import LSLo, Routed
 from langsim.lslo.pruning import Pruning
 from langsim.lslo.schedule import Schedule
-from langsim.models import LoadedModel, _weights_digest
+from langsim.models import LoadedModel, weights_digest
 from langsim.token_batches import BatchStream, Direction, EncodedPairs, encode_directions
-from langsim.training import ABOVE_GUESSING, Progress, _first_process
 from langsim.training_engine import Engine
 from langsim.training_loss import scored_logits, summed_loss
 from langsim.training_recipe import TrainingRecipe
+from langsim.training_updates import Progress, Updates
 
 Watch = Callable[[Model], Mapping[str, float]]
 
@@ -122,8 +120,7 @@ def train(
             or a recipe that can't be; nothing to train.
         Failure: the loss diverges; `folder` is in use, or holds another training.
     """
-    lock = training_state.locked(Path(folder)) if folder is not None and _first_process() else nullcontext()
-    with lock:
+    with training_state.held(folder):
         return _Training(loaded, model, data, recipe, epochs, gradually, watch, folder, device).run(save_every)
 
 
@@ -160,7 +157,7 @@ class _Training:
         self.made_from = {
             "recipe": f"{recipe.digest} {epochs}",
             "pruning": repr(gradually),
-            "model": f"{loaded.digest} {_weights_digest(loaded.model)} {_beginning(model)}",
+            "model": f"{loaded.digest} {weights_digest(loaded.model)} {_beginning(model)}",
             "training text": self.pairs.digest,
             "number of processes": self.engine.processes,
             "kind of device": self.engine.device.type,
@@ -183,6 +180,9 @@ class _Training:
     def _train(self, save_every: float) -> None:
         recipe, engine = self.recipe, self.engine
         self.called = engine.prepare(self.model, recipe)
+        unfinished = None if self.folder is None else self.folder / training_state.UNFINISHED
+        vocabulary = base(self.model).config.vocab_size
+        self._updates = Updates(engine, recipe, self.pairs, self._summed_loss, vocabulary, unfinished)
         self._read(training_state.UNFINISHED)
         progress = self.progress
         if not progress.curve:
@@ -195,13 +195,11 @@ class _Training:
             while progress.update < recipe.updates:
                 epoch = 1 + progress.update * self.epochs // recipe.updates
                 ratio = self.gradually.ratio(epoch, self.epochs) if self.gradually else 0.0
-                if (
-                    self.gradually and epoch > pruned_for
-                ):  # of an epoch that a state is from it is done again: no change
+                if self.gradually and epoch > pruned_for:  # again in the epoch that a state is from: no change
                     self.gradually.pruning.apply(self.model, ratio)
                     pruned_for = epoch
                 batches, progress.epoch, progress.index = next(chosen)
-                self._update(batches)
+                self._updates.take(self.called, batches, progress)
                 if 1 + progress.update * self.epochs // recipe.updates > epoch:
                     self._note(epoch, ratio)
                 if self.folder is not None and engine.any(time.monotonic() - saved >= save_every):
@@ -209,62 +207,27 @@ class _Training:
                     saved = time.monotonic()
                 bar.update()
 
-    def _update(self, batches: list[np.ndarray]) -> None:
-        """One step of the optimizer over all batches of an update."""
-        progress, engine = self.progress, self.engine
-        tokens = sum(self.pairs.target_tokens(batch) for batch in batches)  # of all processes
-
-        def loss_of(indexes: np.ndarray) -> Tensor:
-            batch = {name: t.to(engine.device) for name, t in self.pairs.batch(self.loaded, indexes).items()}
-            call = called(self.called, self.pairs.groups(indexes), routed=isinstance(self.model, Routed))
-            with engine.autocast():
-                logits, observed = scored_logits(call, base(self.model), batch)
-            return summed_loss(logits, observed, self.recipe.label_smoothing) / tokens
-
-        self.called.train()
-        loss = engine.gradients(self.called, batches[engine.rank :: engine.processes], loss_of)
-        done = engine.step(self.recipe.rate(progress.update + 1))
-        progress.update += 1
-        progress.tokens += tokens
-        if not done:
-            progress.skipped += 1
-            return
-        self._sound(loss)
-        progress.recent_loss += loss * tokens
-        progress.recent_tokens += tokens
-
-    def _sound(self, loss: float) -> None:
-        """Stop where the loss of an update says that training diverges."""
-        progress = self.progress
-        if math.isnan(progress.first_loss):
-            progress.first_loss = loss
-        bound = max(math.log(base(self.model).config.vocab_size), progress.first_loss) + ABOVE_GUESSING
-        if math.isfinite(loss) and loss <= bound:
-            return
-        if self.folder is not None and self.engine.first:  # nothing in it is worth going on from
-            (self.folder / training_state.UNFINISHED).unlink(missing_ok=True)
-        raise Failure(
-            f"the training loss is {loss:.4g} nats a token at update {progress.update} (at most {bound:.4g} is sound): "
-            f"lower learning_rate ({self.recipe.learning_rate:g}), lengthen warmup or set clip_norm"
-        )
+    def _summed_loss(self, indexes: np.ndarray) -> Tensor:
+        """Label-smoothed loss of a batch, summed over its target tokens."""
+        batch = {name: t.to(self.engine.device) for name, t in self.pairs.batch(self.loaded, indexes).items()}
+        call = called(self.called, self.pairs.groups(indexes), routed=isinstance(self.model, Routed))
+        with self.engine.autocast():
+            logits, observed = scored_logits(call, base(self.model), batch)
+        return summed_loss(logits, observed, self.recipe.label_smoothing)
 
     def _note(self, epoch: int, ratio: float) -> None:
         """The end of an epoch."""
         progress = self.progress
         self.model.eval()
         found = {} if self.watch is None else {name: float(value) for name, value in self.watch(self.model).items()}
-        recent = progress.recent_loss / progress.recent_tokens if progress.recent_tokens else None
-        progress.curve.append(Epoch(epoch, progress.update, progress.tokens, ratio, recent, found))
-        progress.recent_loss, progress.recent_tokens = 0.0, 0
+        progress.curve.append(Epoch(epoch, progress.update, progress.tokens, ratio, progress.recent(), found))
 
     # State -------------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        random = self.engine.random_state()
+        tensors, facts = self.engine.state(self.model)
         if self.engine.first:
-            scaler = self.engine.accelerator.scaler
-            moments = training_state.moments(self.model, self.engine.adam)
-            self._write(training_state.UNFINISHED, moments | random, {"scaler": scaler and scaler.state_dict()})
+            self._write(training_state.UNFINISHED, tensors, facts)
 
     def _write(self, file: str, tensors: training_state.Weights, facts: dict[str, Any]) -> None:
         trained = {f"model.{name}": p.detach().to("cpu", copy=True).contiguous() for name, p in trainable(self.model)}
@@ -286,10 +249,7 @@ class _Training:
                 for name, parameter in trainable(self.model):
                     parameter.copy_(tensors[f"model.{name}"])
             if file == training_state.UNFINISHED:
-                training_state.set_moments(self.model, self.engine.adam, tensors)
-                self.engine.set_random_state(tensors)
-                if facts["scaler"]:
-                    self.engine.accelerator.scaler.load_state_dict(facts["scaler"])
+                self.engine.set_state(self.model, tensors, facts)
         return True
 
 
