@@ -74,7 +74,9 @@ def test_from_the_files_of_the_hub_to_the_table_and_the_statements(files, studie
     claims = translation_study.claims_frame(found)
     assert len(claims) == 2 * 8 and claims["difference"].notna().all()
     gains = translation_study.singles(found).loc["fa"]
-    assert set(gains.dropna().index) == set(CODES) - {"en", "fa"} and list(gains.index) == list(found.settings.languages)
+    assert set(gains.dropna().index) == set(CODES) - {"en", "fa"} and list(gains.index) == list(
+        found.settings.languages
+    )
     assert len(translation_study.k_frame(found)) == 2 * 6
     trained = [scores for id, scores in found.scores.items() if id != "fa.vanilla"]
     assert all(scores["loss"] < scores["parent_loss"] for scores in trained)
