@@ -3,8 +3,9 @@
     python benchmarks/lslo_speed.py --width 512 --languages 12 30
 
 Batches of 32 samples of 32 tokens, languages drawn at random, so nearly all are in a batch. Peers: the frozen base with
-one plain LoRA (peft) in the same projections; the frozen base alone, with gradients to its input; and the same
-language-specific LoRA by a loop over languages with masks, once over all samples, once over those of the language.
+one plain LoRA (peft) in the same projections; the frozen base alone, with gradients to its input; weight learning, with
+two of these LoRAs in every projection; and the same language-specific LoRA by a loop over languages with masks, once
+over all samples, once over those of the language.
 Forward passes alone, too, where peft's mixed adapters are the peer (it runs them for inference only).
 """
 
@@ -19,7 +20,7 @@ from torch import nn
 from torch.nn.functional import linear
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
-from langsim.lslo import wrap
+from langsim.lslo import learn, wrap
 from langsim.lslo.architecture import strategy
 from langsim.lslo.layer import LSLoLinear
 
@@ -113,6 +114,7 @@ def ways(options: argparse.Namespace, languages: list[str]) -> tuple[dict[str, C
 
     route = {"source": codes, "target": codes}
     both = {"LSLo": trained(ours, **route), "plain LoRA (peft)": trained(plain), "frozen base": trained(base)}
+    both["weight learning"] = trained(learn(copy.deepcopy(base), languages, options.rank), **route)
     both |= {name: trained(model) for name, model in loops.items()}
     forward = {"LSLo": lambda: read(ours, **route), "peft, adapters mixed": lambda: read(mixed, adapter_names=codes)}
     return both, forward
@@ -121,7 +123,7 @@ def ways(options: argparse.Namespace, languages: list[str]) -> tuple[dict[str, C
 def check(found: dict[str, torch.Tensor]) -> None:
     """All that compute the same agree."""
     for name, logits in found.items():
-        if name in ("plain LoRA (peft)", "frozen base"):
+        if name in ("plain LoRA (peft)", "frozen base", "weight learning"):
             continue
         apart = ((logits - found["LSLo"]).norm() / found["LSLo"].norm()).item()
         assert apart < CLOSE, f"{name} differs by {apart:.1e}"

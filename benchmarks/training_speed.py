@@ -97,11 +97,12 @@ def timed(loaded: LoadedModel, case: str, recipe: TrainingRecipe, data: Texts, d
     found = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):
         found = {name: min(found[name], seconds(call)) for name, call in calls.items()}
+    read = tokens / recipe.updates
     per = {name: (name, found[name] / recipe.updates, first[name].megabytes) for name in calls}
     mine, peer = per["fine_tune"], per["plain HF loop"]
     for name, spent, _ in (mine, peer):
-        print(f"{case}: {name}: {tokens / recipe.updates / spent:.0f} target tokens/s")
-    return compared("training", case, mine, peer, threads=torch.get_num_threads())
+        print(f"{case}: {name}: {read / spent:.0f} target tokens/s")
+    return compared("training", f"{case}, {read:.0f} target tokens", mine, peer, threads=torch.get_num_threads())
 
 
 WAYS = {"fine_tune": ours, "plain HF loop": plain_loop}

@@ -72,11 +72,12 @@ class Across:
         """The matrices of the tidy result, by the name of their column."""
         raw, centred = self.shown().values()
         first, second = self.within.values()
-        return {"value": raw, "centred": centred, "within_first": first, "within_second": second}
+        within = {"within_first": first, "within_second": second}
+        return {"value": raw, "centred": centred, **within, **instrument.columns(self.checks)}
 
     def frame(self) -> pd.DataFrame:
-        """The tidy result: target, auxiliary, measure, value and centred (diagonal included), and what the pair has
-        within each text."""
+        """The tidy result: target, auxiliary, measure, value and centred (diagonal included), what the pair has within
+        each text, and what the nulls have across them."""
         pairs = [(target, auxiliary) for target in self.families for auxiliary in self.families]
         named = {"target": [t for t, _ in pairs], "auxiliary": [a for _, a in pairs]}
         values = {name: [float(matrix.loc[pair]) for pair in pairs] for name, matrix in self.columns().items()}

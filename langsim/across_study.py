@@ -1,69 +1,26 @@
 """What a page says of two texts compared (`langsim.across`): tables and computed sentences for Figure 6."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from langsim import agreement, comparison, instrument, readings, reference
 from langsim.across import Across
-from langsim.agreement import OPPOSITE, SAME, UNDECIDED, Association
+from langsim.agreement import Association
 from langsim.centring import centre
-from langsim.instrument import Check
-from langsim.readings import Prose, number, p, prose
+from langsim.diagonals import Diagonal, diagonal, rivals
+from langsim.instrument import TRAINED, Check
+from langsim.readings import Prose, number, p, prose, view_name
 
 ACROSS = "across the texts"
 
 
-@dataclass(frozen=True)
-class Diagonal:
-    """How often the diagonal of a cross matrix is the maximum of its row.
-
-    Attributes:
-        low, high: exact binomial interval (95%) of the share, as if rows were independent.
-        p_value: the chance of as many or more when the columns' languages are exchanged. Unlike the interval it
-            knows that several rows may have their maximum in the same column.
-        columns: in how many different columns the maxima are.
-    """
-
-    hits: int
-    languages: int
-    low: float
-    high: float
-    p_value: float
-    columns: int
-
-    @property
-    def verdict(self) -> str:
-        """On "most similarities remain highest for the same language": is it more than half of the rows?"""
-        return SAME if self.low > 0.5 else OPPOSITE if self.high < 0.5 else UNDECIDED
-
-    def __str__(self) -> str:
-        return (
-            f"the same language is the most similar one for {self.hits} of {self.languages} targets "
-            f"({self.hits / self.languages:.0%}, 95% interval {self.low:.0%} to {self.high:.0%}, {p(self.p_value)})"
-        )
-
-
-def diagonal(check: Check, *, centred: bool, permutations: int = agreement.DRAWS, seed: int = 0) -> Diagonal:
-    """Count the rows whose maximum is on the diagonal; chance gives one on average."""
-    values = (centre(check.cross, cross=True).residuals if centred else check.cross).to_numpy()
-    best, places = values.argmax(axis=1), np.arange(len(values))
-    hits = int((best == places).sum())
-    orders = np.random.default_rng(seed).permuted(np.tile(places, (permutations, 1)), axis=1)
-    as_many = int(((orders[:, best] == places).sum(axis=1) >= hits).sum())
-    interval = binomtest(hits, len(places)).proportion_ci(0.95, method="exact")
-    p_value = (as_many + 1) / (permutations + 1)
-    return Diagonal(hits, len(places), float(interval.low), float(interval.high), p_value, len(set(best.tolist())))
-
-
-def diagonals(across: Across) -> dict[tuple[str, bool], Diagonal]:
+def diagonals(checks: Sequence[Check]) -> dict[tuple[str, bool], Diagonal]:
     """(instrument, centred) -> its diagonal. P-values are Holm's, over all of them."""
-    found = {(check.name, view): diagonal(check, centred=view) for check in across.checks for view in (False, True)}
-    return _adjusted(found)
+    return _adjusted({(check.name, view): diagonal(check, centred=view) for check in checks for view in (False, True)})
 
 
 def agreements(across: Across) -> dict[tuple[str, str, bool], Association]:
@@ -112,68 +69,96 @@ def apart_reading(across: Across) -> Prose:
     )
 
 
-def table(found: Mapping[tuple[str, bool], Diagonal]) -> pd.DataFrame:
+def table(found: Mapping[tuple[str, bool], Diagonal]) -> Prose:
     """One row an instrument: in how many rows the diagonal is the maximum."""
     rows: dict[str, dict[str, str]] = {}
     for (name, centred), one in found.items():
-        column = f"finds itself, {'centred' if centred else 'raw'}"
-        rows.setdefault(name, {})[column] = f"{one.hits} of {one.languages} ({p(one.p_value)})"
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="instrument")
+        rows.setdefault(name, {})[view_name(centred)] = f"{one.hits} of {one.languages} ({p(one.p_value)})"
+    return readings.grid(pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="finds itself"))
 
 
-def diagonal_reading(across: Across, found: Mapping[tuple[str, bool], Diagonal]) -> Prose:
-    """How often the trained model finds a language again in the other text, and whether the nulls do."""
-    raw, centred = (found[instrument.TRAINED, view] for view in (False, True))
+def diagonal_table(checks: Sequence[Check], found: Mapping[tuple[str, bool], Diagonal]) -> Prose:
+    """One column a view: how often the trained model finds a language again in the other text, and what the sign tests
+    against the nulls say."""
+    columns = {}
+    for centred in (False, True):
+        one = found[TRAINED, centred]
+        rows = {
+            "found again": f"{one.hits} of {one.languages} ({one.hits / one.languages:.0%})",
+            "95 % interval": f"{one.low:.0%} to {one.high:.0%}",
+            f"by chance {1 / one.languages:.0%}": p(one.p_value),
+            "columns that hold a maximum": str(one.columns),
+            "more than half": f"**{one.verdict}**",
+        }
+        for name, chance in rivals(checks, centred=centred).items():
+            rows[f"against {name}"] = f"{_word(found, name, centred, chance)} ({p(chance)})"
+        columns[view_name(centred)] = rows
+    return readings.grid(pd.DataFrame(columns).rename_axis(columns=TRAINED))
+
+
+def _word(found: Mapping[tuple[str, bool], Diagonal], name: str, centred: bool, chance: float) -> str:
+    """How the trained model does beside a null, by the sign test."""
+    if chance >= agreement.LEVEL:
+        return "not told apart"
+    return "more" if found[TRAINED, centred].hits > found[name, centred].hits else "fewer"
+
+
+def diagonal_reading(checks: Sequence[Check], found: Mapping[tuple[str, bool], Diagonal]) -> Prose:
+    """What follows from the table, in a sentence for each view."""
     return prose(
-        f"Raw, {raw}; centred, {centred}. By chance it would be one target of {raw.languages} "
-        f"({1 / raw.languages:.0%}).",
-        f"The rows' maxima are in {raw.columns} different columns raw, in {centred.columns} centred.",
         'The paper says of its figure that "most similarities remain highest for the same language pair". If most '
-        f"means more than half of the targets, ours has raw: **{raw.verdict}**, centred: **{centred.verdict}**.",
-        _nulls(across),
+        f"means more than half of the targets, ours has raw: **{found[TRAINED, False].verdict}**, centred: "
+        f"**{found[TRAINED, True].verdict}**.",
+        *(
+            f"{view_name(view).capitalize()}, {_beaten(rivals(checks, centred=view), found, view)}."
+            for view in (False, True)
+        ),
+        "What a null finds as well may come from the texts alone." if _any_level(checks, found) else "",
     )
 
 
-def _nulls(across: Across) -> str:
-    """Sign tests on the targets that only one of two instruments finds again, centred."""
-    trained, *nulls = across.checks
-    own, chances = trained.found(centred=True), {}
-    for check in nulls:
-        theirs = check.found(centred=True)
-        only = int((own & ~theirs).sum()), int((theirs & ~own).sum())
-        chances[check.name] = float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0
-    chances = dict(zip(chances, agreement.holm(list(chances.values())).tolist(), strict=True))
-    hits = {check.name: check.hits(centred=True) for check in nulls}
-    told = [f"{name} {hits[name]} ({p(chance)})" for name, chance in chances.items()]
-    as_good = [n for n in hits if chances[n] >= agreement.LEVEL or hits[n] > trained.hits(centred=True)]
-    return (
-        f"The nulls find the same language again, centred: {', '.join(told)}; p-values of sign tests against the "
-        f"{trained.name}, Holm's. {_no_worse(as_good)}"
+def _beaten(chances: Mapping[str, float], found: Mapping[tuple[str, bool], Diagonal], centred: bool) -> str:
+    """Which nulls find measurably fewer, more, or neither."""
+    words: dict[str, list[str]] = {}
+    for name, chance in chances.items():
+        words.setdefault(_word(found, name, centred, chance), []).append(name)
+    if set(words) == {"more"}:
+        return "every null finds measurably fewer"
+    turned = {"more": "finds measurably fewer", "fewer": "finds measurably more", "not told apart": "not told apart"}
+    return "; ".join(f"{turned[word]}: {' and '.join(words[word])}" for word in turned if word in words)
+
+
+def _any_level(checks: Sequence[Check], found: Mapping[tuple[str, bool], Diagonal]) -> bool:
+    """Whether in some view a null is not measurably worse."""
+    return any(
+        _word(found, name, view, chance) != "more"
+        for view in (False, True)
+        for name, chance in rivals(checks, centred=view).items()
     )
 
 
-def _no_worse(nulls: list[str]) -> str:
-    if not nulls:
-        return "All of them find measurably fewer."
-    listed = " and ".join([", ".join(nulls[:-1]), nulls[-1]] if len(nulls) > 1 else nulls)
-    if nulls == [instrument.SHUFFLED]:
-        return f"Not measurably worse: {listed}. Finding a language again need not come from translating it."
-    return (
-        f"Not measurably worse: {listed}. Finding a language again may come from the texts alone, and need not be "
-        "anything that the model has learnt."
-    )
+def elsewhere(frames: Mapping[str, pd.DataFrame]) -> Prose:
+    """The same for results of other profiles, title to tidy frame of Figure 6; empty without one that has nulls."""
+    parts = []
+    for title, frame in frames.items():
+        checks = instrument.read(frame)
+        if len(checks) > 1:
+            found = diagonals(checks)
+            told = (table(found), diagonal_table(checks, found), diagonal_reading(checks, found))
+            parts.append("\n\n".join([f"*{title}*", *map(str, told)]))
+    return Prose("\n\n".join(parts))
 
 
 def agreement_reading(found: Mapping[tuple[str, str, bool], Association]) -> Prose:
-    """How well the matrices within the texts agree with each other and with the one across."""
+    """How well the matrices within the texts agree with each other and with the one across: one row a pair of them."""
 
     def told(one: Association) -> str:
         return f"{readings.measured(one)}: **{one.verdict}**" if one.permutations else "not defined"
 
-    pairs = dict.fromkeys((a, b) for a, b, _ in found)
-    return readings.bullets(
-        *(f"*{a}* and *{b}*: raw {told(found[a, b, False])}; centred {told(found[a, b, True])}." for a, b in pairs)
-    )
+    rows: dict[str, dict[str, str]] = {}
+    for (a, b, centred), one in found.items():
+        rows.setdefault(f"{a} – {b}", {})[view_name(centred)] = told(one)
+    return readings.grid(pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="matrices"))
 
 
 def points(across: Across, found: Mapping[tuple[str, str, bool], Association]) -> dict:
@@ -197,12 +182,4 @@ def predictors(across: Across) -> dict[str, pd.DataFrame]:
         "same family": agreement.same_group(reference.families(codes)),
         "same script": agreement.same_group(reference.scripts(codes)),
         "alike in length": pd.DataFrame(-np.abs(rows[:, None] - columns[None, :]), codes, codes),
-    }
-
-
-def highest(panels: Mapping[str, pd.DataFrame]) -> dict[str, list[tuple[str, str]]]:
-    """Title to the (target, auxiliary) that is the maximum of each row: cells to frame."""
-    return {
-        title: [(str(target), str(row.idxmax())) for target, row in matrix.iterrows()]
-        for title, matrix in panels.items()
     }

@@ -19,6 +19,9 @@ from langsim.profiles import Settings
 from langsim.readings import number
 from langsim.results import Result
 
+NULLS = "pf-fig5-halves"  # what the nulls reach, in the halves of the text
+_OPEN_UP_TO = 8  # rows of a table that is not folded
+_DIGITS = 3
 MATRIX = ("target", "auxiliary", "value", "centred")  # the columns of a result that is a matrix
 
 
@@ -60,7 +63,7 @@ class Beside:
         return [table for _, table in self.parts if table is not None]
 
     def _repr_markdown_(self) -> str:
-        shown = [(text, None if table is None else _boxed(table)) for text, table in self.parts]
+        shown = [(text, None if table is None else _boxed(_rounded(table))) for text, table in self.parts]
         return "\n\n".join(part for pair in shown for part in pair if part)
 
     def __repr__(self) -> str:
@@ -68,8 +71,23 @@ class Beside:
 
 
 def _boxed(table: pd.DataFrame) -> str:
-    """HTML in a box of its own that scrolls, where the screen is narrower than the table."""
-    return f'<div style="overflow-x: auto">{table.to_html(border=0, index_names=False)}</div>'
+    """In a box that scrolls; a long table opens with a click."""
+    return readings.boxed(table) if len(table) <= _OPEN_UP_TO else readings.folded("All rows", table).text
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers with three digits, as many decimals in a column as its largest one needs; whole numbers as they are."""
+
+    def column(values: pd.Series) -> pd.Series:
+        if not pd.api.types.is_float_dtype(values):
+            return values
+        largest = float(values.abs().max())
+        if not largest > 0 or (values.dropna() % 1 == 0).all():
+            return values.map(lambda value: number(value, 0))
+        decimals = min(_DIGITS, max(0, _DIGITS - 1 - math.floor(math.log10(largest))))
+        return values.map(lambda value: number(value, decimals))
+
+    return table.apply(column)
 
 
 def others(exhibit: str, settings: Settings) -> list[Other]:
@@ -79,7 +97,8 @@ def others(exhibit: str, settings: Settings) -> list[Other]:
         UsageError: no such exhibit.
         Failure: a committed result that can't be read.
     """
-    exhibits.get(exhibit)
+    if not any(exhibit.startswith(f"{known.id}-") for known in exhibits.all_exhibits()):
+        exhibits.get(exhibit)  # what the paper lacks is named after the exhibit that it belongs to
     if profiles.overrides(settings):
         return []
     found = []
@@ -101,6 +120,11 @@ def panels(exhibit: str, settings: Settings, *, centred: bool = False) -> dict[s
     return {other.title: _matrix(other.result.frame, values) for other in _shown(exhibit, settings)}
 
 
+def frames(exhibit: str, settings: Settings) -> dict[str, pd.DataFrame]:
+    """Title to the tidy result at another profile, to be read as this run's is. Empty where there is none."""
+    return {other.title: other.result.frame for other in _shown(exhibit, settings)}
+
+
 def newick(exhibit: str, settings: Settings) -> dict[str, TreeNode]:
     """Title to the tree that was saved with a result at another profile. Empty where there is none."""
     files = {other.title: other.file.with_suffix(".nwk") for other in _shown(exhibit, settings)}
@@ -108,7 +132,13 @@ def newick(exhibit: str, settings: Settings) -> dict[str, TreeNode]:
 
 
 def shown(
-    exhibit: str, frame: pd.DataFrame, settings: Settings, *, values: Sequence[str] = (), columns: str = ""
+    exhibit: str,
+    frame: pd.DataFrame,
+    settings: Settings,
+    *,
+    values: Sequence[str] = (),
+    columns: str = "",
+    by: str = "",
 ) -> Beside | None:
     """An exhibit at other profiles: how it compares with this run's, and its signature. None where there is none.
 
@@ -119,6 +149,7 @@ def shown(
         frame: this run's tidy result, or the rows of it that are to be compared.
         values: columns to compare; default: all floats but the published ones.
         columns: a column whose entries become columns of the table, which then holds the other profile's values alone.
+        by: a column whose entries are compared one by one: what is of different kinds is not averaged.
 
     Raises:
         UsageError, Failure: as `others`.
@@ -128,7 +159,7 @@ def shown(
         if other.stale:
             parts.append((f"> **Note.** The committed result at `{other.profile}` is not shown: {other.stale}.", None))
             continue
-        told, table = _compared(frame, other, settings.profile, values, columns)
+        told, table = _compared(frame, other, settings.profile, values, columns, by)
         signature = f"<small>Signature: `{other.result.signature}`.</small>"
         parts.append((f"At `{other.profile}` ({_text(other.parts)}): {told}\n\n{signature}", table))
     return Beside(parts) if parts else None
@@ -146,11 +177,11 @@ def _text(parts: dict[str, str]) -> str:
 
 
 def _compared(
-    frame: pd.DataFrame, other: Other, here: str, values: Sequence[str], columns: str
+    frame: pd.DataFrame, other: Other, here: str, values: Sequence[str], columns: str, by: str
 ) -> tuple[str, pd.DataFrame | None]:
     """The sentence, and the table if there is to be one."""
     if set(MATRIX) <= set(frame.columns):
-        return _matrices(frame, other.result.frame, here), None
+        return _matrices(frame, other, here), None
     there = other.result.frame
     keys = _keys(there)
     values = list(values) or [
@@ -160,7 +191,8 @@ def _compared(
     ]
     ours, theirs = (_plain(table[keys + values], keys) for table in (frame, there))
     rows = ours.merge(theirs, on=keys, how="inner", suffixes=("", " there"))
-    sentence = "; ".join(_column(rows, name, here) for name in values) + "."
+    kinds = {f" ({kind})": part for kind, part in rows.groupby(by, sort=False)} if by else {"": rows}
+    sentence = "; ".join(_column(part, name, here, kind) for kind, part in kinds.items() for name in values) + "."
     if len(rows) < len(frame):
         sentence += f" {len(frame) - len(rows)} of the {len(frame)} rows are not there."
     if columns:
@@ -168,10 +200,10 @@ def _compared(
         index = [key for key in index if rows[key].nunique(dropna=False) > 1] or index[:1]
         table = rows.pivot(index=index, columns=columns, values=f"{values[0]} there")
         order = rows.drop_duplicates(index).set_index(index).index
-        return sentence, table.reindex(index=order, columns=list(dict.fromkeys(rows[columns]))).round(3)
+        return sentence, table.reindex(index=order, columns=list(dict.fromkeys(rows[columns])))
     named = {name: here if len(values) == 1 else f"{name}, {here}" for name in values}
     named |= {f"{n} there": other.profile if len(values) == 1 else f"{n}, {other.profile}" for n in values}
-    return sentence, rows.set_index(keys)[list(named)].rename(columns=named).round(3)
+    return sentence, rows.set_index(keys)[list(named)].rename(columns=named)
 
 
 def _keys(frame: pd.DataFrame) -> list[str]:
@@ -186,24 +218,25 @@ def _plain(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return table.astype({key: float if is_number else str for key, is_number in numeric.items()})
 
 
-def _column(rows: pd.DataFrame, name: str, here: str) -> str:
-    """How the two values of one column go together, as a clause."""
+def _column(rows: pd.DataFrame, name: str, here: str, kind: str) -> str:
+    """How the two values of one column go together, as a clause; `kind`: of which rows."""
     ours, theirs = rows[name], rows[f"{name} there"]
     if pd.api.types.is_numeric_dtype(ours) and pd.api.types.is_numeric_dtype(theirs):
         apart = (ours - theirs).abs()
-        return f"`{name}` is {apart.mean():.3g} away from `{here}` on average, at most {apart.max():.3g}"
+        return f"`{name}`{kind} is {apart.mean():.3g} away from `{here}` on average, at most {apart.max():.3g}"
     words = [(set(str(a).split()), set(str(b).split())) for a, b in zip(ours, theirs, strict=True)]
     same = sum(a == b for a, b in words)
     alike = np.mean([len(a & b) / len(a | b) if a | b else 1.0 for a, b in words])
     return (
-        f"`{name}` is the same as at `{here}` in {same} of {len(words)} cases (mean Jaccard index of the words "
+        f"`{name}`{kind} is the same as at `{here}` in {same} of {len(words)} cases (mean Jaccard index of the words "
         f"{number(float(alike))})"
     )
 
 
-def _matrices(frame: pd.DataFrame, there: pd.DataFrame, here: str) -> str:
+def _matrices(frame: pd.DataFrame, other: Other, here: str) -> str:
     """How a matrix at another profile goes with this run's, and with the published one where that stands beside it.
     P-values are Holm's, over these tests."""
+    there = other.result.frame
     value = _matrix(there, "value")
     rivals = {f"the matrix of `{here}`": _matrix(frame, "value")}
     printed = _matrix(there, "published") if "published" in there else value * math.nan
@@ -211,7 +244,8 @@ def _matrices(frame: pd.DataFrame, there: pd.DataFrame, here: str) -> str:
     unknown = ""
     if len(printed) >= agreement.FEWEST:
         rivals["the published one"] = printed
-        unknown = "(What the nulls reach there is not in the committed result.)"
+        if not other.file.with_name(f"{NULLS}.csv").is_file():
+            unknown = "(What the nulls reach there is not among the committed results.)"
     found = {
         (name, view): agreement.association(rival, value, centred=view)
         for name, rival in rivals.items()

@@ -73,7 +73,8 @@ class Procedure:
     Attributes:
         plan: profile -> {id: inputs}, every cell of this kind that the profile has. Cheap: digests only.
         compute: cell -> scores (a JSON object; numbers, strings, or nested). Expensive.
-        minutes: about how long one cell takes on two cores, for messages.
+        minutes: about how long one cell takes on two cores, for messages. Of a profile that wants a GPU they say
+            nothing of the kind: its models are others.
         tolerances: score name -> how far a recomputed value may be from the saved one (absolute).
     """
 
@@ -173,7 +174,7 @@ def read(cell: Cell) -> Scores:
     wrong = problem(cell)
     if wrong:
         known = procedures().get(cell.kind)
-        cost = f"about {known.minutes:g} min; " if known else ""
+        cost = f"about {known.minutes:g} min; " if known and _on_two_cores(cell.profile) else ""
         raise Failure(f"cell {cell.profile}/{cell.kind}/{cell.id} {wrong}; {cost}run: {command(cell)}")
     return json.loads(cell.path.read_text(encoding="utf-8"))["scores"]
 
@@ -214,7 +215,8 @@ def reproduce(
         counts["kept"] += len(everything) - len(todo)
         minutes = len(todo) * procedure_of(kind).minutes / max(jobs, 1)
         if todo:
-            progress(f"{kind}: {len(todo)} cells to compute, about {minutes:.0f} min")
+            time = f", about {minutes:.0f} min" if _on_two_cores(profile) else ""
+            progress(f"{kind}: {len(todo)} cells to compute{time}")
         work = (delayed(_compute)(procedure_of(kind), cell) for cell in todo)
         for cell, scores in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
             write(cell, scores)
@@ -248,6 +250,13 @@ def audit_choice(kind: str, cells: Sequence[Cell], week: int) -> Cell:
 def this_week(today: date | None = None) -> int:
     """ISO weeks counted through the years (they change on Mondays), so that long tables get their turn too."""
     return ((today or date.today()).toordinal() - 1) // 7
+
+
+def _on_two_cores(profile: str) -> bool:
+    """Whether a profile's cells are meant for a CPU, so that a procedure's minutes are theirs."""
+    from langsim import profiles
+
+    return profile not in profiles.names() or profiles.defaults(profile)["device"] == "cpu"
 
 
 def _compute(how: Procedure, cell: Cell) -> tuple[Cell, Scores]:

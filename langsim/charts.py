@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -20,6 +22,8 @@ from langsim.readings import number
 _COLOURS = tuple(PALETTE[i] for i in (0, 4, 1, 5, 3, 2, 6))  # neighbours that belong together are shades of one colour
 _HATCHES = ("", "//")  # for more parts than colours
 _MARKS = (("o", PALETTE[0], True), ("D", PALETTE[1], False), ("s", PALETTE[2], True), ("^", PALETTE[3], False))
+_LINES = (("o", "-", PALETTE[0]), ("D", "--", PALETTE[1]), ("s", "-.", PALETTE[2]), ("^", ":", PALETTE[3]))
+_LINES += (("v", "-", PALETTE[5]), ("x", "--", PALETTE[6]))
 _GRID = "#e4e4e4"
 _BAND = "#d9d9d9"
 _ROW = 0.34  # inches
@@ -240,4 +244,84 @@ def by_layer(
         ]
         handles += [Line2D([], [], color=FAINT, linestyle="--", label=words)] if line is not None else []
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def grids(panels: Mapping[str, pd.DataFrame], *, label: str, columns: int = 1, numbers: bool = True) -> Figure:
+    """Tables of numbers around zero as colours, on one scale: orange is above, purple below, grey is none.
+
+    Args:
+        panels: title to (rows, columns); row 0 on top, names of columns below.
+        label: what the numbers are.
+        columns: panels beside each other.
+        numbers: write the numbers too, rounded to whole ones; there has to be room for them.
+    """
+    tables = list(panels.values())
+    most = max(float(np.nanmax(np.abs(table.to_numpy(dtype=float)))) for table in tables) or 1.0
+    down = math.ceil(len(panels) / columns)
+    heights = [max(len(table) for table in tables[i * columns : (i + 1) * columns]) for i in range(down)]
+    side = 0.36 if numbers else 0.27
+    with house_style():
+        figure = blank(side * sum(heights) + 0.85 * down + 1.0)
+        grid = figure.subplots(down, columns, squeeze=False, height_ratios=heights)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        for place, (axes, (title, table)) in enumerate(zip(grid.flat, panels.items(), strict=False)):
+            cells = table.map(lambda v: "" if np.isnan(v) else number(v, 0))
+            sns.heatmap(
+                table, annot=cells if numbers else False, fmt="", cmap="PuOr_r", vmin=-most, vmax=most, cbar=False,
+                linewidths=0.6, linecolor="white", annot_kws={"size": SMALLEST}, ax=axes,
+            )  # fmt: skip
+            axes.set_facecolor(_GRID)
+            axes.tick_params(length=0)
+            axes.set(xlabel="", ylabel="")
+            axes.set_title(title, loc="left", fontsize=15.0 if columns == 1 else SMALLEST)
+            names = list(map(str, table.columns))
+            turned = len(names) * max(map(len, names)) * 0.14 * columns > WIDTH
+            axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90 if turned else 0)
+            first = place % columns == 0
+            every = [str(name) if first else "" for name in table.index]
+            axes.set_yticks(np.arange(len(table)) + 0.5, every, rotation=0)
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(-most, most), sns.color_palette("PuOr_r", as_cmap=True)), ax=grid,
+            orientation="horizontal", aspect=40, shrink=0.9, fraction=0.04, pad=0.02, label=label,
+        )  # fmt: skip
+        bar.outline.set_visible(False)
+        bar.ax.locator_params(nbins=5)
+    return figure
+
+
+def curves(
+    panels: Mapping[str, pd.DataFrame], *, xlabel: str, ylabel: str, line: float | None = None, words: str = ""
+) -> Figure:
+    """Lines over steps with bands, up to six, told apart by colour, dash and mark; panels below each other.
+
+    Args:
+        panels: title to a frame with columns series, x, value, low, high (NaN: no band).
+        line: a horizontal line, called `words`.
+    """
+    series = list(dict.fromkeys(name for frame in panels.values() for name in frame["series"]))
+    styles = {name: _LINES[place % len(_LINES)] for place, name in enumerate(series)}
+    with house_style():
+        figure = blank(3.0 * len(panels) + 0.5 + 0.3 * math.ceil((len(series) + (line is not None)) / 2))
+        grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
+        for axes, (title, frame) in zip(grid.flat, panels.items(), strict=True):
+            if line is not None:
+                axes.axhline(line, color=FAINT, linewidth=1.5, label=words)
+            for name, part in frame.groupby("series", sort=False):
+                mark, dash, colour = styles[name]
+                axes.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.1, linewidth=0)
+                axes.plot(
+                    part["x"], part["value"], marker=mark, linestyle=dash, color=colour, linewidth=2.0, markersize=7,
+                    label=name,
+                )  # fmt: skip
+            axes.set_title(title, loc="left")
+            axes.set_ylabel(ylabel)
+            axes.grid(axis="y", color=_GRID)
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        grid.flat[-1].set_xlabel(xlabel)
+        found = {}
+        for axes in grid.flat:
+            found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -16,6 +16,7 @@ from langsim.corpora.base import Pair
 from langsim.errors import LangsimError
 from langsim.estimation import processes
 from langsim.footprint import CHARACTERS_PER_TOKEN, PROCESS_BYTES, largest_batch, peak_bytes
+from langsim.lslo_settings import LSLoSettings
 from langsim.paths import DATA
 from langsim.profiles import Settings, Tuning
 
@@ -155,7 +156,12 @@ def _tokens(texts: list[list[Pair]]) -> int:
 
 def row(item: runner.Run) -> list[str]:
     """One line of `langsim run --dry-run`."""
-    cost = estimate(item.settings, item.name)
+    if isinstance(item.settings, LSLoSettings):
+        from langsim.lslo import costs as lslo_costs
+
+        cost = lslo_costs.estimate(item.settings, item.name)
+    else:
+        cost = estimate(item.settings, item.name)
     if isinstance(item.settings, Tuning):
         from langsim import training_costs
 

@@ -2,7 +2,7 @@
 Fisher similarity has to do with it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -272,3 +272,30 @@ def sampling_reading(found: Study) -> Prose:
             f"sentence of T has its own translation in S with a chance of {number(_FULL * found.translated, 0)} %."
         )
     return readings.bullets(*lines)
+
+
+def elsewhere(here: pd.DataFrame, frames: Mapping[str, pd.DataFrame], profile: str) -> Prose:
+    """What was published, this run, and results at other profiles (title to tidy frame) side by side, each kind of
+    sentence vector by itself: the languages with a printed number, and the mean of all. Empty without another
+    profile."""
+    if not frames:
+        return Prose("")
+    columns = {title: _numbers(frame) for title, frame in {f"`{profile}`": here, **frames}.items()}
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    own = here[here["of"] == "language"].drop_duplicates("name").set_index("name")["published"].dropna()
+    printed = {row: number(own.get(row.partition(" ")[0], math.nan), 1) for row in rows}
+    table = pd.DataFrame({"published": printed, **columns}).reindex(rows).fillna("–")
+    return readings.grid(table.rename_axis(columns="similarity, %"))
+
+
+def _numbers(frame: pd.DataFrame) -> dict[str, str]:
+    """Row to number of one result, with where 95% of the draws lie."""
+    languages = frame[frame["of"] == "language"]
+    rows = {}
+    for kind, part in languages.groupby("vectors", sort=False):
+        digits = digits_of(part[["similarity"]])
+        for row in part[part["published"].notna()].itertuples():
+            ends = f" ({number(row.low, digits)} to {number(row.high, digits)})" if math.isfinite(row.low) else ""
+            rows[f"{row.name} ({kind})"] = f"{number(row.similarity, digits)}{ends}"
+        rows[f"mean of all ({kind})"] = number(float(part["similarity"].mean()), digits)
+    return rows

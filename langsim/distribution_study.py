@@ -214,6 +214,48 @@ def figure2(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["weights"] == TRAINED) & table["layer"].isna()]
 
 
+def elsewhere(here: pd.DataFrame, frames: Mapping[str, pd.DataFrame], settings: Settings) -> Prose:
+    """What was published, this run, and results at other profiles (title to tidy frame), side by side: one row a
+    number, enrichment and random weights included. Empty without another profile."""
+    if not frames:
+        return Prose("")
+    base, printed = float(paper_model(settings.recipe)[FFN]), printed_share()
+    columns = {
+        "published": {
+            f"{FFN}: {PARAMETERS}": _percent(base),
+            f"{FFN}: mask": f"over {_percent(printed)}",
+            f"{FFN}: enrichment": f"over {number(printed / base)}",
+        },
+        **{title: _numbers(frame) for title, frame in {f"`{settings.profile}`": here, **frames}.items()},
+    }
+    return readings.grid(pd.DataFrame(columns).reindex(list(_numbers(here))).fillna("–").rename_axis(columns="what"))
+
+
+def _numbers(frame: pd.DataFrame) -> dict[str, str]:
+    """Row to number of one result: means over languages, with intervals; of the FFN all there is, of its parts and the
+    others the enrichment."""
+    whole = frame[frame["layer"].isna()]
+    trained, random = (whole[whole["weights"] == weights] for weights in (TRAINED, RANDOM))
+    rows = {}
+    for group in [FFN, *(name for name in dict.fromkeys(trained["group"]) if name != FFN)]:
+        own = trained[trained["group"] == group]
+        if own.empty:
+            continue
+        if group == FFN:
+            rows[f"{group}: {PARAMETERS}"] = _percent(float(own["parameters"].iloc[0]))
+            rows[f"{group}: mask"] = mean(own["mask"]).percent
+            compared = own.loc[own["published"].notna(), "enrichment"]
+            rows |= {"FFN as in print?": f"**{_verdict(mean(compared))}**"} if len(compared) else {}
+        rows[f"{group}: enrichment"] = mean(own["enrichment"]).told()
+        rows[f"{group}: enrichment, {RANDOM}"] = mean(random.loc[random["group"] == group, "enrichment"]).told()
+    return rows
+
+
+def _verdict(rich: Mean) -> str:
+    """Does the FFN hold more than its size gives it, as in print?"""
+    return {1: SAME, -1: OPPOSITE}.get(rich.side(1.0), UNDECIDED)
+
+
 def reading(found: Mapping[str, Distribution], settings: Settings) -> Prose:
     """Is the FFN over-represented, or merely large? With the paper's number, the null, and the mass beside."""
     trained, random = found[TRAINED], found[RANDOM]
@@ -259,7 +301,7 @@ def _published(trained: Distribution, settings: Settings) -> str:
         return f"Figure 2 {why}: there is nothing published to compare with."
     rich = mean(trained.enrichment().loc[FFN, codes])
     base, printed = float(paper_model(settings.recipe)[FFN]), printed_share()
-    verdict = {1: SAME, -1: OPPOSITE}.get(rich.side(1.0), UNDECIDED)
+    verdict = _verdict(rich)
     here = {1: "it is more here too", -1: "here it is less"}.get(rich.side(1.0), "here neither is certain")
     return (
         f"The paper prints over {_percent(printed)} for a model in which the FFN is {_percent(base)} of the "

@@ -22,14 +22,18 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from langsim.readings import number
+
 WIDTH = 7.2  # inches
 SMALLEST = 13.0  # points
 # Okabe and Ito's palette without yellow, which is too light for marks on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 FAMILY_BOX = "#D32F2F"
 INK, FAINT = "#222222", "#8a8a8a"
-ANNOTATED_UP_TO = 24  # languages; in more cells than that no number can be read
+ANNOTATED_UP_TO = 7  # languages; in more cells than that no number can be read on a phone
+LABELLED_UP_TO = 24  # languages; of more, only some are named on the axes
 
+_CELL = 0.85  # inches, at most
 _SEQUENTIAL, _DIVERGING = "GnBu", "PuOr_r"
 _STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
@@ -48,7 +52,6 @@ _STYLE = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
 }
-_UNITS = {-1: "tenths", -2: "hundredths", -3: "thousandths", 0: "units"}
 
 
 @contextmanager
@@ -81,10 +84,10 @@ def heatmaps(
     diagonal: bool = False,
     columns: int = 1,
 ) -> Figure:
-    """Annotated heat maps, row = target, column = auxiliary, a box around every family.
+    """Heat maps, row = target, column = auxiliary, a box around every family; a small one has its values in the cells.
 
-    Cells show the value in a unit in which the largest has two digits; the colour bar says which. The diagonal is
-    left out of the colours and of the numbers, unless it is a measurement. Darker is more similar.
+    With more than `ANNOTATED_UP_TO` languages colours and their bar say it all, and the values belong in a table. The
+    diagonal is left out of the colours and of the numbers, unless it is a measurement. Darker is more similar.
 
     Args:
         panels: title to (L, L) matrix; each has a colour scale of its own.
@@ -98,8 +101,8 @@ def heatmaps(
     order = {title: _ordered(matrix, families) for title, matrix in panels.items()}
     most = max(map(len, order.values()))
     rows = math.ceil(len(panels) / columns)
-    width = min(WIDTH, columns * max(3.5, 0.62 * most + 1.1))
-    cell = min(0.62, (width / columns - 0.75) / most)  # inches; what is left beside the row labels
+    width = min(WIDTH, columns * max(3.5, _CELL * most + 1.1))
+    cell = min(_CELL, (width / columns - 0.75) / most)  # inches; what is left beside the row labels
     legend = _family_line(families, order, width)
     height = rows * (cell * most + 1.75) + 0.25 * legend.count("\n") + (0.35 if legend else 0)
     with house_style():
@@ -119,6 +122,14 @@ def heatmaps(
         if legend:
             figure.supxlabel(legend, fontsize=SMALLEST, color=INK)
     return figure
+
+
+def highest(panels: Mapping[str, pd.DataFrame]) -> dict[str, list[tuple[str, str]]]:
+    """Title to the (target, auxiliary) that is the maximum of each row: cells to highlight."""
+    return {
+        title: [(str(target), str(row.idxmax())) for target, row in matrix.iterrows()]
+        for title, matrix in panels.items()
+    }
 
 
 def scatter(
@@ -186,35 +197,31 @@ def _draw_heatmap(
     own = np.eye(len(values), dtype=bool) & (not diagonal)
     shown = np.where(own, np.nan, values)
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-    power = _unit(max(abs(low), abs(high)))
-    room = cell * 72 * 0.92 / (0.64 * SMALLEST)  # digits in a cell
-    if high - low < 10 * 10.0**power and room > 3:
-        power -= 1  # else nearly all cells would say the same
     if diverging:
         low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
     elif low == high:
-        low, high = low - 10.0**power, high + 10.0**power
+        low, high = low - (abs(low) or 1.0) / 100, high + (abs(high) or 1.0) / 100
     annotated = len(values) <= ANNOTATED_UP_TO
-    texts = np.array([["" if np.isnan(v) else _in_unit(v, power) for v in row] for row in shown])
-    longest = max(map(len, texts.flat)) if annotated else 2
-    size = min(17.0, max(SMALLEST, cell * 72 * 0.92 / (0.64 * longest)))
+    texts = _texts(shown, int(cell * 72 * 0.92 / (0.64 * SMALLEST))) if annotated else None
+    size = 0.0 if texts is None else min(17.0, max(SMALLEST, cell * 72 * 0.92 / (0.64 * max(map(len, texts.flat)))))
     name = _DIVERGING if diverging else _SEQUENTIAL
     colours = sns.color_palette(name if larger_is_similar else f"{name.removesuffix('_r')}_r", as_cmap=True)
     if diverging and not larger_is_similar:
         colours = sns.color_palette(_DIVERGING.removesuffix("_r"), as_cmap=True)
     axes.set_facecolor("#e4e4e4")  # the diagonal
     sns.heatmap(
-        matrix, mask=own, cmap=colours, vmin=low, vmax=high, annot=texts if annotated else False, fmt="",
+        matrix, mask=own, cmap=colours, vmin=low, vmax=high, annot=False if texts is None else texts, fmt="",
         annot_kws={"size": size}, square=True, linewidths=0.6, linecolor="white", cbar=False, ax=axes,
     )  # fmt: skip
     for text, colour in zip(axes.texts, colours(Normalize(low, high)(shown[~own])), strict=False):
         text.set_color(_readable_on(colour))
-    every = 1 if annotated else math.ceil(len(values) / ANNOTATED_UP_TO)
+    every = math.ceil(len(values) / LABELLED_UP_TO)
     ticks = np.arange(0, len(values), every)
     codes = list(map(str, matrix.index))
+    room = every * cell * 72 * 0.8 / (0.64 * max(map(len, codes)))  # points: the largest letters that fit
     axes.set_xticks(ticks + 0.5, [codes[i] for i in ticks], rotation=0 if len(values) <= 18 else 90)
     axes.set_yticks(ticks + 0.5, [codes[i] for i in ticks], rotation=0)
-    axes.tick_params(length=0, pad=3)
+    axes.tick_params(length=0, pad=3, labelsize=min(17.0, max(SMALLEST + 1, room)))
     axes.set_xlabel("")
     axes.set_ylabel("")
     axes.set_title(title, loc="left")
@@ -224,9 +231,8 @@ def _draw_heatmap(
     )  # fmt: skip
     bar.outline.set_visible(False)
     bar.ax.locator_params(nbins=4)
-    bar.ax.tick_params(labelsize=SMALLEST)
-    unit = f"; cells in {_unit_name(power)}" if annotated else ""
-    bar.set_label(textwrap.fill(f"{label}{unit}", _letters(max(2.6, cell * len(values)))), fontsize=SMALLEST)
+    bar.ax.tick_params(labelsize=15.0)
+    bar.set_label(textwrap.fill(label, _letters(max(2.6, cell * len(values)))), fontsize=SMALLEST)
 
 
 def _ordered(matrix: pd.DataFrame, families: Mapping[str, str] | None) -> list[str]:
@@ -234,20 +240,18 @@ def _ordered(matrix: pd.DataFrame, families: Mapping[str, str] | None) -> list[s
     return [code for code in (families or matrix.index) if code in codes]
 
 
-def _unit(largest: float) -> int:
-    """The power of ten in which the largest value has two digits."""
-    return math.floor(math.log10(largest)) - 1 if largest > 0 else 0
-
-
-def _in_unit(value: float, power: int) -> str:
-    text = f"{value / 10.0**power:.0f}"
-    return "0" if text == "-0" else text.replace("-", "−")
-
-
-def _unit_name(power: int) -> str:
-    if power in _UNITS:
-        return _UNITS[power]
-    return f"units of $10^{{{power}}}$"
+def _texts(values: np.ndarray, room: int) -> np.ndarray:
+    """Values as they are, with as many decimals as tell most of them apart and `room` letters hold; no text for NaN.
+    Very small or large ones as `1.2e−9`."""
+    given = values[np.isfinite(values)]
+    largest = float(np.abs(given).max()) if given.size else 0.0
+    if largest and not 1e-3 <= largest < 1e4:
+        return np.array([["" if np.isnan(v) else f"{v:.0e}".replace("-", "−") for v in row] for row in values])
+    apart = float(np.ptp(given)) / 10 if given.size else 0.0
+    wanted = max(2, math.ceil(-math.log10(apart))) if apart else 2
+    before = len(str(int(largest))) + 1 + bool((given < 0).any())
+    digits = max(0, min(wanted, room - before))
+    return np.array([["" if np.isnan(v) else number(v, digits) for v in row] for row in values])
 
 
 def _readable_on(colour: Sequence[float]) -> str:

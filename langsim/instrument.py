@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
-from langsim import matching
-from langsim.agreement import Association, Difference, association, difference, holm, oriented, same_group
+from langsim import matching, results
+from langsim.agreement import Association, association, off_diagonal, oriented
 from langsim.centring import centre
 from langsim.corpora.base import Pair
 from langsim.estimation import Text, estimate_missing, model_of
-from langsim.pipeline import FisherVectors
-from langsim.readings import Prose, number, p, prose
+from langsim.pipeline import FisherVectors, SimilarityMatrix
 from langsim.similarity import LARGER_IS_SIMILAR, similarities
 from langsim.store import FisherStore, StoredVector
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raise when what is estimated here changes
 TRAINED, SHUFFLED, RANDOM, TOKENS = "trained model", "shuffled source", "random weights", "token counts"
-FIGURE5 = "Figure 5"
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,17 @@ class Check:
     cross: pd.DataFrame
     nats: dict[str, float] = field(default_factory=dict)
 
+    def shown(self, *, centred: bool) -> pd.DataFrame:
+        """(L, L) the cross matrix, raw or centred, the diagonal included."""
+        return centre(self.cross, cross=True).residuals if centred else self.cross
+
+    def best(self, *, centred: bool) -> np.ndarray:
+        """(L,) the place of the most similar language of the second half, for each of the first."""
+        return self.shown(centred=centred).to_numpy().argmax(axis=1)
+
     def found(self, *, centred: bool) -> np.ndarray:
         """(L,) whether a language of the first half finds itself as the most similar one of the second."""
-        values = (centre(self.cross, cross=True).residuals if centred else self.cross).to_numpy()
-        return values.argmax(axis=1) == np.arange(len(values))
+        return self.best(centred=centred) == np.arange(len(self.cross))
 
     def hits(self, *, centred: bool) -> int:
         """How many languages find themselves."""
@@ -186,115 +190,45 @@ def _vectors(
     return [{code: store.get(key) for code, key in half.items()} for half in keys]
 
 
-def table(found: list[Check], families: Mapping[str, str], published: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One column an instrument: languages that find themselves, and what its similarities follow. Holm's p-values,
-    over all tests of the table."""
-    views = {"raw": False, "centred": True}
-    tests = {
-        (check.name, f"follows {title}, {view}"): check.follows(other, centred=centred)
-        for check in found
-        for title, other in _others(families, published).items()
-        for view, centred in views.items()
-    }
-    chances = dict(zip(tests, holm([one.p_value for one in tests.values()]).tolist(), strict=True))
-    columns: dict[str, dict[str, str]] = {}
-    for check in found:
-        total = len(check.cross)
-        columns[check.name] = {
-            f"finds itself, {view}": f"{check.hits(centred=centred)} of {total}" for view, centred in views.items()
-        }
-    for (name, row), one in tests.items():
-        columns[name][row] = f"{number(one.value)} ({p(chances[name, row])})" if one.permutations else "–"
-    return pd.DataFrame(columns).rename_axis(columns="instrument")
+def columns(found: Sequence[Check]) -> dict[str, pd.DataFrame]:
+    """Name to (L, L): the columns that nulls have in a tidy result, `shuffled_source` and so on."""
+    return {_column(check.name): check.cross for check in found if check.name != TRAINED}
 
 
-def reading(found: list[Check], families: Mapping[str, str], published: pd.DataFrame | None = None) -> Prose:
-    """Whether the trained model tells languages apart, and whether it does measurably better than the nulls."""
-    trained, nulls = _apart(found)
-    lines = [
-        f"Of {len(trained.cross)} languages the {TRAINED} finds {trained.hits(centred=False)} again in the other half "
-        f"of the text by raw similarity and {trained.hits(centred=True)} by centred; by chance it would be one. "
-        "(This is one split of the text, not several.)",
-        _found_again(trained, nulls),
+def frame(found: Sequence[Check], measure: str, families: Mapping[str, str]) -> pd.DataFrame:
+    """The tidy result of a check: target (of the first half), auxiliary (of the second), measure, value and centred of
+    the trained model, and what the nulls have; languages ordered by family."""
+    (trained,) = (check for check in found if check.name == TRAINED)
+    views = {"value": trained.cross, "centred": trained.shown(centred=True), **columns(found)}
+    pairs = [(target, auxiliary) for target in families for auxiliary in families]
+    named = {"target": [t for t, _ in pairs], "auxiliary": [a for _, a in pairs], "measure": measure}
+    return pd.DataFrame({**named, **{name: [float(m.loc[pair]) for pair in pairs] for name, m in views.items()}})
+
+
+def tolerances(found: Sequence[Check]) -> dict[str, float]:
+    """How far the columns of `frame` may move between machines: two percent of what lies between the least and the most
+    similar pair of two languages, as `comparison.Comparison.tolerances`."""
+    (trained,) = (check for check in found if check.name == TRAINED)
+    views = {"value": trained.cross, "centred": trained.cross, **columns(found)}
+    return {name: 0.02 * float(np.ptp(off_diagonal(matrix.to_numpy()))) for name, matrix in views.items()}
+
+
+def signature(matrix: SimilarityMatrix) -> str:
+    """The signature of a check: that of the full text's matrix, and that it was cut."""
+    return results.signature({**results.parse_signature(matrix.signature), "halves": str(VERSION)})
+
+
+def read(saved: pd.DataFrame) -> list[Check]:
+    """The checks that a tidy result holds (`frame`, or Figure 6's); only the trained model where nulls were not saved.
+    Losses are not in it."""
+    codes = list(dict.fromkeys(saved["target"]))
+    names = {"value": TRAINED, **{_column(name): name for name in (SHUFFLED, RANDOM, TOKENS)}}
+    return [
+        Check(name, saved.pivot(index="target", columns="auxiliary", values=column).loc[codes, codes].astype(float))
+        for column, name in names.items()
+        if column in saved
     ]
-    level: dict[str, list[str]] = {}
-    for title, other in _others(families, published).items():
-        apart = margins(found, other)
-        lines.append(_told(apart, title))
-        level[title] = [name for name, one in apart.items() if one.side <= 0]
-    lines += [f"In following {title}, {_no_worse(names)}" for title, names in level.items() if names]
-    return prose(*lines)
 
 
-def beside(found: list[Check], published: pd.DataFrame | None) -> str:
-    """What belongs beside a verdict on Figure 5: whether the nulls follow it measurably worse. Empty without one."""
-    if published is None:
-        return ""
-    apart = margins(found, published)
-    told = _told(apart, FIGURE5)
-    if not told:
-        return ""
-    level = [name for name, one in apart.items() if one.side <= 0]
-    if not level:
-        return f"{told} So every null does measurably worse."
-    return f"{told} Here {_no_worse(level)}"
-
-
-def _no_worse(nulls: list[str]) -> str:
-    """What follows where some nulls are not measurably worse, as the end of a sentence."""
-    listed = " and ".join([", ".join(nulls[:-1]), nulls[-1]] if len(nulls) > 1 else nulls)
-    listed += f" {'is' if nulls == [SHUFFLED] else 'are'} not measurably worse"
-    if nulls == [SHUFFLED]:
-        return f"{listed}: what agreement there is need not come from translating these sources."
-    return f"{listed}: what agreement there is may be in the text, and need not be anything that the model has learnt."
-
-
-def margins(found: list[Check], other: pd.DataFrame) -> dict[str, Difference]:
-    """Null to how much better the trained model's centred similarities follow another matrix than the null's do;
-    without those for which a correlation is not defined."""
-    trained, nulls = _apart(found)
-    apart = {check.name: difference(trained.cross, check.cross, other, centred=True) for check in nulls}
-    return {name: one for name, one in apart.items() if np.isfinite(one.value)}
-
-
-def _told(apart: Mapping[str, Difference], title: str) -> str:
-    """The sentence on `margins`."""
-    if not apart:
-        return ""
-    words = {1: "better", -1: "worse", 0: "not measurably better"}
-    told = []
-    for name, one in apart.items():
-        interval = (
-            f"{number(one.low)} to {number(one.high)}" if np.isfinite(one.low) else "no interval: too few languages"
-        )
-        told.append(f"**{words[one.side]}** than {name} ({number(one.value)}, {interval})")
-    return (
-        f"At following {title} (on the halves of the text, centred) the {TRAINED} does {'; '.join(told)}. In brackets: "
-        "its Spearman correlation minus the null's, each with its own 95% interval over languages (not adjusted)."
-    )
-
-
-def _found_again(trained: Check, nulls: list[Check]) -> str:
-    """The sentence on how many languages the nulls find again; a sign test on those that only one of the two finds."""
-    own = trained.found(centred=True)
-    chances = []
-    for check in nulls:
-        theirs = check.found(centred=True)
-        only = int((own & ~theirs).sum()), int((theirs & ~own).sum())
-        chances.append(float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0)
-    told = [
-        f"{check.name} {check.hits(centred=True)} ({p(chance)})"
-        for check, chance in zip(nulls, holm(chances).tolist(), strict=True)
-    ]
-    return f"The nulls find again, centred: {', '.join(told)}; p-values of sign tests against the {TRAINED}, Holm's."
-
-
-def _apart(found: list[Check]) -> tuple[Check, list[Check]]:
-    """The trained model, and the nulls."""
-    return next(c for c in found if c.name == TRAINED), [c for c in found if c.name != TRAINED]
-
-
-def _others(families: Mapping[str, str], published: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
-    """What is followed, or not."""
-    family = {"family": same_group(families)}
-    return family if published is None else {**family, FIGURE5: published}
+def _column(name: str) -> str:
+    return name.replace(" ", "_")

@@ -1,5 +1,6 @@
 """Settings of the experiments with language-specific LoRA (part II); profiles give them in their section `lslo`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from langsim import pools
 from langsim.errors import UsageError
 from langsim.suggest import unknown
 
+PRUNED = ("high", "medium")  # classes whose LoRAs GPS prunes (section 6.3)
 Name = Annotated[str, Field(min_length=1)]
 Pool = Literal["FINETUNE", "DEV", "TEST"]
 
@@ -26,7 +28,7 @@ class LSLoSettings(BaseModel):
     languages: list[Name] = Field(min_length=1, description="codes, or the name of a role or pool such as lang12")
     more_languages: list[Name] = Field(min_length=1, description="those of Table 2")
     classes: list[Name] = Field(min_length=1, description="roles or pools that have their classes, or code=class")
-    ranks: list[Name] = Field([], description="rows such as 2;2;8, a rank a class; none: the rows of the tables")
+    ranks: list[Name] = Field([], description="rows such as 2;2;8 or 2;2;8+GPS(0.9), a rank a class; none: the tables'")
     span: Literal["full", "slice"] = Field(description="LoRA on the whole feed-forward block, or as the authors' code")
     init: Literal["gaussian", "kaiming"] = Field(description="of the A matrices; kaiming: the authors' code")
     training_pools: list[Pool] = Field(min_length=1, description="pools of the text that is trained on")
@@ -124,11 +126,28 @@ def problems(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
     return found
 
 
+def parse_ranks(row: str) -> tuple[list[int], float | None]:
+    """A row of `ranks`: the rank of every class, and to which share it is pruned gradually (None: not at all).
+
+    Raises:
+        UsageError: it is neither `2;2;8` nor `2;2;8+GPS(0.9)`.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\s*;\s*\d+)*)\s*(?:\+\s*GPS\((0?\.\d+)\)\s*)?", row)
+    if not found:
+        raise UsageError(f"{row!r} is no row of ranks; write 2;2;8 or 2;2;8+GPS(0.9), for example")
+    return [int(part) for part in found[1].split(";")], float(found[2]) if found[2] else None
+
+
 def _rank_problems(ranks: Sequence[str], classes: Sequence[str]) -> list[str]:
     found = []
+    example = ";".join(["2"] * (len(classes) - 1) + ["8"])
     for row in ranks:
-        parts = [part.strip() for part in str(row).split(";")]
-        if len(parts) != len(classes) or not all(part.isdecimal() for part in parts):
-            example = ";".join(["2"] * (len(classes) - 1) + ["8"])
+        try:
+            given, ratio = parse_ranks(row)
+        except UsageError:
+            given, ratio = [], None
+        if len(given) != len(classes):
             found.append(f"ranks: {row!r} is no rank for each of {', '.join(classes)}; write {example}, for example")
+        elif ratio and not set(PRUNED) & set(classes):
+            found.append(f"ranks: {row!r} prunes languages of class {' or '.join(PRUNED)}, but there are none")
     return found

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -269,6 +270,11 @@ def _weights(auto: type, where: str, device: str) -> PreTrainedModel:
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load the model {where!r}: {_first_line(error)}") from error
     missing = sorted(found["missing_keys"])
+    if missing and all(re.search(r"\blm_head\b|\bcls\.", name) for name in missing):
+        raise UsageError(
+            f"the model in {where} has no language-modelling head (it lacks {missing[0]}): choose a checkpoint with "
+            "the head of its pre-training"
+        )
     if missing:  # transformers would fill them with random numbers
         raise Failure(f"the weights in {where} lack {len(missing)} tensors of the model, such as {missing[0]}")
     return model.to(device).eval()

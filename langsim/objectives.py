@@ -7,6 +7,7 @@
 The loop around it (`pretrain`), the shipping and the card are the same for all.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -117,7 +118,7 @@ class Translation:
         return int((batch["labels"] != corruption.IGNORED).sum())
 
 
-class _PlainText:
+class _PlainText(ABC):
     """What the two objectives on plain text have in common; the tokens of the text are counted, special ones too."""
 
     files = subwords.FILES
@@ -142,7 +143,7 @@ class _PlainText:
         return architecture(architecture.config_class(**shape, **settings["model"]))
 
     def prepare(self, model: PreTrainedModel, phase: dict) -> None:
-        """A phase changes nothing in the model."""
+        return  # a phase changes nothing in the model
 
     def batches(self, text: Corpus, settings: dict, tokenizer: PreTrainedTokenizerFast, step: int) -> Iterator[Batch]:
         training = settings["training"]
@@ -170,23 +171,23 @@ class _PlainText:
         rng = np.random.default_rng(training["seed"])
         return [self.corrupted(group, tokenizer, rng) for group in grouped(encoded, training["tokens_per_batch"])]
 
+    @abstractmethod
     def framed(self, tokenizer: PreTrainedTokenizerFast, row: list[int]) -> list[int]:
         """A row with the special tokens of a text around it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def corrupted(
         self, encoded: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
     ) -> Batch:
         """One batch of encoded texts with their special tokens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def separator(self, tokenizer: PreTrainedTokenizerFast) -> int | None:
         """What stands between two texts of a row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ids(self, tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
         """The special tokens that the architecture's configuration names."""
-        raise NotImplementedError
 
 
 class MaskedLM(_PlainText):

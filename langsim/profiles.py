@@ -4,7 +4,8 @@ The profiles are `data/profiles/*.toml`. Everything downstream sees only the `Se
 `resolve`, and nothing asks which profile they came from: `profile` is a label in paths and pages.
 
 A notebook that compares two corpora has `TwoCorpora`: the same parameters, and four more that name the second text.
-Those on language-specific LoRA have `LSLoSettings`, other parameters but for what names model, text and languages.
+Those on language-specific LoRA have `LSLoSettings`, other parameters but for what names model, text and languages;
+those on sub-networks and transfer `XSNSSettings`.
 Which kind is meant is told by the parameters themselves (`kind_of`).
 """
 
@@ -22,6 +23,8 @@ from langsim.errors import UsageError
 from langsim.lslo_settings import LSLoSettings
 from langsim.paths import DATA
 from langsim.suggest import unknown
+from langsim.xsns import settings as xsns_settings
+from langsim.xsns.settings import XSNSSettings
 
 Name = Annotated[str, Field(min_length=1)]
 Pool = Literal["PRETRAIN", "FINETUNE", "DEV", "TEST"]
@@ -84,6 +87,7 @@ class Tuning(Settings):
     aligned: list[Name] = Field(description="targets whose Overlap family is sampled as LF samples (section 3.2)")
     seeds: list[int] = Field(min_length=1, description="a system is trained once for each")
     draws: int = Field(ge=1, description="random families for each target")
+    singles: Literal["all", "none"] = Field(description="auxiliaries that are also tried alone: what is each worth?")
     updates: int = Field(ge=1, description="updates of the weights, for every method; with patience, the most")
     patience: int = Field(ge=0, description="validations without a better loss before training ends; 0: never")
     validate_every: int = Field(ge=0, description="updates between two validations; 0: an epoch")
@@ -106,7 +110,10 @@ SECTIONS = {
     TwoCorpora: ("pseudo_families", "across"),
     Tuning: ("pseudo_families", "tuning"),
     LSLoSettings: ("lslo",),
+    XSNSSettings: ("xsns",),
 }
+
+OWN_PROBLEMS = {LSLoSettings: lslo_settings.problems, XSNSSettings: xsns_settings.problems}
 
 
 def kind_of(parameters: Iterable[str]) -> type[Settings]:
@@ -114,6 +121,8 @@ def kind_of(parameters: Iterable[str]) -> type[Settings]:
     given = set(parameters)
     if "classes" in given:
         return LSLoSettings
+    if "tasks" in given:
+        return XSNSSettings
     if "adaptation" in given:
         return Tuning
     return TwoCorpora if given & {"corpus_b", "data_b", "domain_b", "pool_b"} else Settings
@@ -167,8 +176,8 @@ def resolve(profile: str = "mini", *, kind: type[Settings] = Settings, **overrid
     problems += _check_corpora(values, wrong)
     for check in (_check_model, _check_params):
         problems += check(values, wrong)
-    if kind is LSLoSettings:
-        problems += [] if problems else lslo_settings.problems(values, wrong)
+    if kind in OWN_PROBLEMS:
+        problems += [] if problems else OWN_PROBLEMS[kind](values, wrong)
     elif values["recipe"] == "authors_code" and values["estimator"] != "batch":
         problems.append("estimator: recipe 'authors_code' squares the gradient of mini-batches; use estimator: batch")
     if problems:

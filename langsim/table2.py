@@ -25,7 +25,8 @@ class Plan:
     Attributes:
         rows: method -> target -> its systems, one a seed (of `Random` one a draw).
         by_k: share of active parameters -> target -> the system of the Overlap family at that share.
-        singles: target -> auxiliary -> the system of the target and this one auxiliary.
+        singles: target -> auxiliary -> the system of the target and this one auxiliary; empty where the settings try
+            none alone.
     """
 
     rows: dict[str, dict[str, list[System]]]
@@ -60,7 +61,7 @@ def plan_of(settings: Tuning, pseudo: Families) -> Plan:
     }
     singles = {
         target: {code: System(target, (stage([code]),), seeds[0]) for code in pool if code != target}
-        for target in targets
+        for target in (targets if settings.singles == "all" else ())
     }
     return Plan(rows, by_k, singles)
 

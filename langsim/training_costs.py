@@ -19,7 +19,7 @@ from langsim.errors import LangsimError
 from langsim.footprint import CHARACTERS_PER_TOKEN, PARAMETER_BYTES, PROCESS_BYTES, ROW_BYTES
 from langsim.paths import DATA
 from langsim.profiles import Tuning
-from langsim.systems import METHODS, System
+from langsim.systems import ALL, METHODS, RANDOM, System
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -78,10 +78,17 @@ def planned(settings: Tuning) -> Planned:
 
 def most(settings: Tuning) -> Planned:
     """The most systems there can be, none of them computed: each row, control and question has systems of its own."""
-    seeds, others = len(settings.seeds), len(settings.languages) - 1
-    trained = (len(METHODS) - 1) * seeds + seeds + settings.draws + len(table2.KS) + others  # Vanilla is not; All is
-    targets = len(settings.targets)
+    trained, targets = sum(parts(settings).values()), len(settings.targets)  # Vanilla is none of them
     return Planned(targets * (trained + 1), targets * trained, targets * (trained + 1), False)
+
+
+def parts(settings: Tuning) -> dict[str, int]:
+    """The most systems that are trained for each target: of each row, of each control, and for each question."""
+    seeds = len(settings.seeds)
+    rows = dict.fromkeys((*METHODS[1:], ALL), seeds)  # Vanilla is not trained
+    rows[RANDOM] = settings.draws
+    singles = len(settings.languages) - 1 if settings.singles == "all" else 0
+    return {**rows, "the search for K": len(table2.KS), "single auxiliaries": singles}
 
 
 def _known(settings: Tuning) -> list[System] | None:

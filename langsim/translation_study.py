@@ -1,4 +1,4 @@
-"""Table 2 from its systems: scores with intervals, differences between rows, the paper's statements, the search for K.
+"""Table 2 from its systems: scores with intervals, and differences between rows.
 
 Every interval comes from one paired bootstrap over clusters of the test set and over training seeds. Targets share
 items (the same message in two languages), so averages over targets redraw the clusters of all of them together.
@@ -7,17 +7,15 @@ items (the same message in two languages), so averages over targets redraw the c
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from langsim import bootstrap, claims, papers, results, table2, tuning
-from langsim.agreement import LEVEL, holm
+from langsim import bootstrap, papers, results, table2, tuning
 from langsim.bootstrap import Difference, Interval
 from langsim.cells import Scores
 from langsim.profiles import Tuning
-from langsim.readings import Prose, bullets, number, p, prose
+from langsim.readings import Prose, prose
 from langsim.scoring import Measure
 from langsim.systems import CONTROLS, MEASURES, METHODS, System
 from langsim.table2 import Plan
@@ -25,9 +23,6 @@ from langsim.table2 import Plan
 AVERAGE = "Avg."
 ORDER = (*METHODS, *CONTROLS)
 REPLICATES = 2000
-# Of saved results across machines: another machine may choose other words.
-TOLERANCES = {"value": 2.0, "low": 2.0, "high": 2.0}
-CLAIM_TOLERANCES = {"difference": 1.5, "low": 1.5, "high": 1.5, "p": 0.5, "detectable": 1.0}
 
 
 @dataclass(frozen=True)
@@ -196,23 +191,6 @@ def against(found: Study, baseline: str, measure: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def controls_reading(found: Study) -> Prose:
-    """Whether the pseudo families do better than random ones, and than all languages."""
-    lines = []
-    for control in CONTROLS:
-        tested = {method: found.difference(method, control, AVERAGE, "chrf") for method in MEASURES}
-        adjusted = holm([one.p for one in tested.values()])
-        for (method, one), q in zip(tested.items(), adjusted, strict=True):
-            word = (
-                "not measurably different from" if q >= LEVEL else "better than" if one.estimate > 0 else "worse than"
-            )
-            lines.append(
-                f"{method} is {word} {control}: {number(one.estimate)} chrF2 ({number(one.low)} to "
-                f"{number(one.high)}, {p(float(q))})."
-            )
-    return bullets(*lines)
-
-
 def gains_frame(found: Study) -> pd.DataFrame:
     """One row a target and auxiliary: gain in chrF2."""
     return singles(found).stack().dropna().rename("gain").rename_axis(["target", "auxiliary"]).reset_index()
@@ -221,6 +199,8 @@ def gains_frame(found: Study) -> pd.DataFrame:
 def tidy(found: Study) -> pd.DataFrame:
     """One row a method, target (or `Avg.`) and measure: value, low, high, seeds, and the published BLEU."""
     printed = papers.published("pf-table2").set_index(["method", "target"])["value"]
+    if {*found.settings.targets, AVERAGE} != set(printed.index.get_level_values("target")):
+        printed = printed.drop(AVERAGE, level="target")  # of other targets than ours
     lines = []
     for method in ORDER:
         for scope in (*found.settings.targets, AVERAGE):
@@ -269,71 +249,6 @@ def table(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     return shown[[AVERAGE, *shown.columns.drop(AVERAGE)]]  # first, where a phone shows it
 
 
-def claims_frame(found: Study) -> pd.DataFrame:
-    """One row a statement of the paper and measure (BLEU, as printed, and chrF2): difference, interval, p, verdict."""
-    lines = []
-    stated = [
-        claim for claim in claims.load("pf-table2") if claim.scope == "average" or claim.scope in found.settings.targets
-    ]
-    for measure in ("bleu", "chrf"):
-        tested = []
-        for claim in stated:
-            scope = AVERAGE if claim.scope == "average" else claim.scope
-            tested.append(found.difference(claim.row, claim.baseline, scope, measure))
-        adjusted = holm([one.p for one in tested])
-        for claim, one, q in zip(stated, tested, adjusted, strict=True):
-            lines.append(
-                {
-                    "id": claim.id,
-                    "statement": claim.statement,
-                    "row": claim.row,
-                    "baseline": claim.baseline,
-                    "scope": claim.scope,
-                    "measure": measure,
-                    "published": claim.published,
-                    "difference": one.estimate,
-                    "low": one.low,
-                    "high": one.high,
-                    "p": float(q),
-                    "detectable": one.detectable,
-                    "same_systems": _same(found, claim.row, claim.baseline, scope),
-                    "underpowered": claims.underpowered(one.detectable, measure),
-                    "verdict": claims.verdict(claim.published, one.estimate, one.low, one.high, float(q), measure),
-                }
-            )
-    return pd.DataFrame(lines)
-
-
-def _same(found: Study, row: str, baseline: str, scope: str) -> bool:
-    """Whether two rows are the same systems, as where a pseudo family is the traditional one."""
-    targets = found.settings.targets if scope == AVERAGE else [scope]
-    return all(found.plan.rows[row][target] == found.plan.rows[baseline][target] for target in targets)
-
-
-def claims_table(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The statements, rounded for reading: the row and the row it is compared with, then numbers, then words."""
-    chosen = frame[frame["measure"] == measure]
-    shown = pd.DataFrame(
-        {
-            "": [f"{row.row} − {row.baseline}, {row.scope}" for row in chosen.itertuples()],
-            "verdict": [_verdict(row) for row in chosen.itertuples()],
-            "published": chosen["published"].map("{:+.2f}".format),
-            "ours (95% interval)": [
-                f"{number(row.difference)} ({number(row.low)} to {number(row.high)})" for row in chosen.itertuples()
-            ],
-            "p": chosen["p"].map(lambda value: p(value).removeprefix("p = ")),
-            "in words": chosen["statement"],
-        }
-    )
-    return shown.set_index("").rename_axis(None)
-
-
-def _verdict(row: Any) -> str:
-    if row.same_systems:
-        return "none: the same systems"
-    return f"{row.verdict}, underpowered" if row.underpowered else row.verdict
-
-
 def families_table(found: Study) -> pd.DataFrame:
     """Which auxiliaries each row has: the traditional family and the three pseudo families, by target."""
     rows = ("LF", *MEASURES)
@@ -362,58 +277,11 @@ def _auxiliaries(found: Study, row: str, target: str) -> tuple[str, ...]:
     return found.plan.rows[row][target][0].stages[0].auxiliaries
 
 
-def k_frame(found: Study) -> pd.DataFrame:
-    """One row a share K and target (or `Avg.`): the Overlap family at K, and the DEV scores of its system."""
-    lines = []
-    for k, row in found.plan.by_k.items():
-        dev = {target: found.scores[system.id]["dev"] for target, system in row.items()}
-        families = found.pseudo[table2.key_of(k)]
-        for target, scores in dev.items():
-            lines.append({"k": k, "target": target, "family": " ".join(families[target]), **_numbers(scores)})
-        means = {name: float(np.mean([_numbers(one)[name] for one in dev.values()])) for name in ("bleu", "chrf")}
-        lines.append({"k": k, "target": AVERAGE, "family": "", **means})
-    return pd.DataFrame(lines)
-
-
-def _numbers(scores: Mapping[str, object]) -> dict[str, float]:
-    return {name: float(scores[name]) for name in ("bleu", "chrf")}
-
-
-def k_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """K in rows, the DEV scores of targets in columns, with the families."""
-    shown = frame.assign(text=[f"{row.chrf:.1f} {row.family}".strip() for row in frame.itertuples()])
-    wide = shown.pivot(index="k", columns="target", values="text")
-    return wide[list(dict.fromkeys(frame["target"]))].rename(index=lambda k: f"{k:.0%}")
-
-
-def k_reading(frame: pd.DataFrame) -> Prose:
-    """Which K is best on DEV here, and how far the paper's choice is behind."""
-    mean = frame[frame["target"] == AVERAGE].set_index("k")["chrf"]
-    sets = frame[frame["target"] != AVERAGE].assign(family=lambda f: f["family"].str.split().map(frozenset))
-    best, families = mean.idxmax(), sets.groupby("k")["family"].agg(tuple)
-    return prose(
-        f"On DEV the best mean chrF2, {mean[best]:.1f}, is that of K = {best:.0%}; the paper's choice of 40% has "
-        f"{mean[0.4]:.1f}. All means lie within {mean.max() - mean.min():.1f} points, with one seed each: no choice "
-        "can be told from another.",
-        f"The {len(families)} values of K give {families.nunique()} different sets of families.",
-    )
-
-
-def power_reading(frame: pd.DataFrame) -> Prose:
-    """Whether the test sets could have shown differences that matter."""
-    weak = frame[frame["underpowered"]]
-    low, high = frame["detectable"].min(), frame["detectable"].max()
-    return prose(
-        f"The smallest difference that would be found with a probability of 80% lies between {low:.1f} and {high:.1f} "
-        f"points; {len(weak)} of {len(frame)} comparisons could not show {claims.DETECTABLE['bleu']} BLEU or "
-        f"{claims.DETECTABLE['chrf']} chrF2, and are marked as underpowered."
-    )
-
-
 def singles(found: Study) -> pd.DataFrame:
     """(T, L) gain in chrF2 on TEST of each single auxiliary over the mean of fine-tuning on the target alone."""
     rows: dict[str, dict[str, float]] = {}
     for target, row in found.plan.singles.items():
         base = np.mean([found.scores[alone.id]["test"]["chrf"] for alone in found.plan.rows["FT"][target]])
         rows[target] = {code: found.scores[system.id]["test"]["chrf"] - base for code, system in row.items()}
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=found.settings.languages)
+    shape = {"index": list(rows), "columns": found.settings.languages}
+    return pd.DataFrame([rows[target] for target in rows], index=list(rows)).reindex(**shape)

@@ -46,9 +46,15 @@ def pairs(settings: Tuning, code: str, pool: str) -> list[Pair]:
     """The pairs of one language that a system is trained on (FINETUNE), chosen on (DEV) or scored on (TEST).
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or the corpus has no such pool.
     """
     corpus, into = corpus_of(settings), settings.target_language
+    there = set(corpus.items["pool"])
+    if pool not in there:
+        raise UsageError(
+            f"corpus '{corpus.name}' has no text in the pool {pool}, only in {', '.join(sorted(there)) or 'none'}; "
+            "systems are trained on FINETUNE, chosen on DEV and scored on TEST: give it more text, or a column pool"
+        )
     found = corpus.pairs(code, into, domain=settings.adaptation, pool=pool)
     if found:
         return found

@@ -5,7 +5,7 @@ fine-tuning on the target alone is set against what each similarity says of the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from langsim.readings import Prose, number, p, prose
 from langsim.similarity import LARGER_IS_SIMILAR
 
 DRAWS = 4999
-TOLERANCES = {"value": 0.3, "low": 0.3, "high": 0.3, "p_value": 0.5, "adjusted": 1.0}
+TOLERANCES = {"value": 0.02, "low": 0.05, "high": 0.05, "p_value": 0.05, "adjusted": 0.2}
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,10 @@ class Prediction:
 
 def predictors(settings: Tuning) -> dict[str, pd.DataFrame]:
     """name -> (L, L) similarity, row = target, larger = more similar: every measure raw and centred with both
-    estimators, the nulls, and typology."""
+    estimators, the nulls, and typology. None where no auxiliary is tried alone, since there is nothing to predict."""
     found: dict[str, pd.DataFrame] = {}
+    if settings.singles == "none":
+        return found
     for estimator in ("batch", "per_example"):
         chosen = settings.model_copy(update={"estimator": estimator})
         matrix = pipeline.similarities(chosen)
@@ -65,9 +67,12 @@ def predictions(gains: pd.DataFrame, similarities: Mapping[str, pd.DataFrame], *
     """How well each similarity predicts the gains.
 
     Args:
-        gains: (T, L) target by auxiliary; NaN where there is none (the target itself).
+        gains: (T, L) target by auxiliary; NaN where there is none (the target itself). Without rows there is nothing
+            to predict, and no prediction.
         similarities: name -> (L, L).
     """
+    if gains.empty:
+        return []
     codes = list(next(iter(similarities.values())).index)
     values = gains.reindex(columns=codes).to_numpy(dtype=float)
     rows = [codes.index(target) for target in gains.index]
@@ -117,11 +122,13 @@ def _mean_spearman(similar: np.ndarray, gains: np.ndarray) -> float:
 
 def frame(found: list[Prediction]) -> pd.DataFrame:
     """One row a similarity."""
-    return pd.DataFrame([vars(one) for one in found])
+    return pd.DataFrame([vars(one) for one in found], columns=[field.name for field in fields(Prediction)])
 
 
 def table(found: list[Prediction]) -> pd.DataFrame:
     """The same for reading."""
+    if not found:
+        return pd.DataFrame()
     return pd.DataFrame(
         {
             "mean Spearman correlation with gain": [
@@ -136,6 +143,8 @@ def table(found: list[Prediction]) -> pd.DataFrame:
 
 def reading(found: list[Prediction]) -> Prose:
     """Whether any similarity predicts gain."""
+    if not found:
+        return prose("No auxiliary was tried alone (`singles: none`), so this question is not asked here.")
     good = [one for one in found if one.adjusted < LEVEL and one.value > 0]
     bad = [one for one in found if one.adjusted < LEVEL and one.value < 0]
     best = max(found, key=lambda one: one.value)

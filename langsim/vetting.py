@@ -18,15 +18,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from langsim import cells, exhibits, profiles, results, trees
 from langsim.cells import Cell
 from langsim.errors import Failure, LangsimError, UsageError
+from langsim.lslo_settings import LSLoSettings
 from langsim.profiles import Settings, Tuning, TwoCorpora
 from langsim.results import Result
 from langsim.suggest import unknown
 
 SUFFIXES = (".csv", ".json", ".nwk")
 CELLS = "cells"
-PART_1 = "pf-"  # exhibits whose signatures are made from `Settings`
 _NAMED = ("model", "corpus", "corpus_b")  # parts that are a name with a digest, which only the machine there knew
-_KINDS = (Settings, TwoCorpora, Tuning)
+PART_1, PART_2 = "pf-", "lslo-"  # what exhibits' ids begin with
+# The settings that their signatures are made from.
+_KINDS: dict[str, tuple[type, ...]] = {PART_1: (Settings, TwoCorpora, Tuning), PART_2: (LSLoSettings,)}
 _MARKUP = frozenset("`<>")  # a signature is shown on a page as it is
 
 
@@ -94,13 +96,16 @@ def vet(profile: str, files: Mapping[str, bytes]) -> Vetted:
     return found
 
 
-def differs(signature: str, profile: str) -> list[str]:
+def differs(signature: str, profile: str, part: str = PART_1) -> list[str]:
     """Which parts of a signature say that something else was measured than the profile measures: `k 0.3, not 0.4`.
 
-    A profile has more than one kind of settings, and any will do. How much was measured, in what order and on which
-    machine (items, seeds, batches, updates) is said by the signature and left to the reader.
+    A profile has more than one kind of settings, and any of the exhibits' part will do. How much was measured, in what
+    order and on which machine (items, seeds, batches, updates) is said by the signature and left to the reader.
+
+    Args:
+        part: what the exhibits' ids begin with.
     """
-    allowed = [_told(profiles.resolve(profile, kind=kind)) for kind in _KINDS]
+    allowed = [_told(profiles.resolve(profile, kind=kind)) for kind in _KINDS[part]]
     wrong = []
     for key, value in results.parse_signature(signature).items():
         values = list(dict.fromkeys(option for told in allowed for option in told.get(key, ())))
@@ -167,7 +172,8 @@ def _result(profile: str, path: Path) -> Result:
     why = results.stale(sidecar.signature)
     if why:
         raise Failure(f"{exhibit}: {why}; make it again with: langsim run")
-    other = differs(sidecar.signature, profile) if path.stem.startswith(PART_1) else []
+    part = next((part for part in _KINDS if path.stem.startswith(part)), None)
+    other = differs(sidecar.signature, profile, part) if part else []
     if other:
         raise UsageError(f"{exhibit} is no result of the profile {profile!r} as it is: {'; '.join(other)}")
     return result
@@ -215,8 +221,10 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-def _told(settings: Settings) -> dict[str, tuple[str, ...]]:
+def _told(settings: Settings | LSLoSettings) -> dict[str, tuple[str, ...]]:
     """What a signature would say of the settings: of each part the values that it may have."""
+    if isinstance(settings, LSLoSettings):
+        return _told_of_lslo(settings)
     names = [*settings.languages, settings.target_language]
     count = str(len(settings.languages))
     told = {
@@ -236,3 +244,16 @@ def _told(settings: Settings) -> dict[str, tuple[str, ...]]:
         told |= {"domain": (settings.adaptation,), "families": (settings.families,), "langs": (count,)}
         told |= {"targets": ("+".join(settings.targets),)}
     return told
+
+
+def _told_of_lslo(settings: LSLoSettings) -> dict[str, tuple[str, ...]]:
+    sets = (settings.languages, settings.more_languages)
+    return {
+        "model": (settings.model, Path(settings.model).name),
+        "corpus": (settings.corpus,),
+        "domain": (settings.domain,),
+        "langs": tuple(results.named(str(len(codes)), results.digest_of(codes)) for codes in sets),
+        "ranks": ("+".join(settings.ranks),),
+        "span": (settings.span,),
+        "init": (settings.init,),
+    }

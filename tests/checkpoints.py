@@ -6,12 +6,14 @@ Each builder takes a folder, some text, a SentencePiece model trained on it, and
 import io
 import json
 
+import pytest
 import sentencepiece
 import torch
 import transformers
 from tiny import save_tiny_m2m
 
-from langsim import languages
+from langsim import corpora, languages, models
+from langsim.corpora.base import Pair
 
 CODES = ("en", "fa", "de", "ja")
 SMALL = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 16}
@@ -122,3 +124,27 @@ def folders(root, text):
         return made[kind]
 
     return folder_of
+
+
+def names():
+    """Names of the catalogs in the languages of the checkpoints."""
+    corpus = corpora.load("catalogs")
+    return [name for code in CODES for name in corpus.text(code, domain="names")[:250]]
+
+
+def pairs_of(*texts):
+    return [Pair(str(i), source, target, "text", str(i)) for i, (source, target) in enumerate(texts)]
+
+
+def edit(file, **entries):
+    """Change entries of a JSON object in a file."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+
+def refusal(kind, name, device="cpu"):
+    """What is said when a model cannot be loaded: one line."""
+    with pytest.raises(kind) as caught:
+        models.load(str(name), device=device)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message

@@ -1,7 +1,6 @@
 """The paper's path made small: M2M100 with its own tokenizer class and TED, both laid out as on the hub."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +12,6 @@ from tiny import save_tiny_m2m
 from transformers import AutoConfig, M2M100ForConditionalGeneration, M2M100Tokenizer
 
 from langsim import profiles
-from langsim.paths import cache_dir
 from langsim.profiles import Tuning
 
 CODES = ("en", "fa", "hi", "bn", "id")
@@ -84,10 +82,3 @@ def settings_of(model: Path, data: Path, **changes) -> Tuning:
     given = {"model": str(model), "corpus": "ted", "data": str(data), "languages": list(CODES[1:]), "targets": ["fa"]}
     given |= {"device": "cpu", "precision": "fp32", "engine": "ctranslate2", **FEW}
     return profiles.resolve("paper", kind=Tuning, **{**given, **changes})
-
-
-def fresh_cache(folder: Path) -> Path:
-    """An empty cache, but for the harvest of the catalogs, which is not what is tested."""
-    if (cache_dir() / "catalogs").exists():
-        shutil.copytree(cache_dir() / "catalogs", folder / "catalogs", dirs_exist_ok=True)
-    return folder

@@ -299,3 +299,17 @@ def test_predictor_matrices():
     assert lengths.loc["b", "c"] == 0 and lengths.loc["a", "b"] == pytest.approx(-math.log(2))
     assert (lengths == lengths.T).all(axis=None)
     assert agreement.oriented(shared, False).loc["a", "b"] == -0.5
+
+
+def test_p_value_of_a_contrast_keeps_its_level_and_its_interval_is_cautious():
+    """Families at random: p < 0.05 in one case of twenty, so it is a test; the interval over languages, of which many
+    draws have few relatives, leaves zero out less often still."""
+    rng = np.random.default_rng(4)
+    groups = dict(zip(CODES, "aaaaaabbbccddeefg", strict=True))
+    below = outside = 0
+    for seed in range(150):
+        matrix = table(rng.normal(size=(17, 17)) + rng.normal(size=(17, 1)))
+        one = contrast(matrix, groups, permutations=199, resamples=199, seed=seed)
+        below += one.p_value < 0.05
+        outside += one.low > 0 or one.high < 0
+    assert 1 <= below <= 18 and outside <= below

@@ -143,6 +143,26 @@ def test_the_page_says_what_the_files_say(scripts, tmp_path):
         speed.tables(build.table, tmp_path)
 
 
+def test_how_much_is_done_in_a_second(scripts):
+    build, speed = scripts("build_book"), scripts("speed_tables")
+    row = {"case": "hi-en, 128 sentences, batches of 32", "ours": "ctranslate2", "ours_seconds": 2.0, "ratio": 4.0}
+    row |= {"ours_peak_mb": 80, "peer": "transformers", "peer_seconds": 8.0, "peer_peak_mb": 300}
+    rows = pd.DataFrame([{**row, "machine": "1 x A", "torch": "2.0", "threads": 1}])
+    told = "".join(speed._rates(build.table, rows))
+    assert "| sentences a second | `ctranslate2` | transformers | ratio |" in told
+    assert "| hi-en, 128 sentences, batches of 32 | 64 | 16 | **4** |" in told
+    assert "| 2 s, 80 MB | **4** (8 s, 300 MB) |" in told
+
+
+def test_what_parts_of_table_2_cost(scripts):
+    """240 systems of 17.8 h on an H100 at most; a tenth of the updates take a tenth of the time."""
+    told = scripts("build_book").paper_costs().splitlines()
+    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in told[2:]}
+    assert cells["everything, as the profile is"] == ["240", "13,553", "4,275"]
+    assert [line.split(" | ")[1] for line in told[2:]] == ["240", "150", "150", "30", "45", "15", "15", "3"]
+    assert told[-1].endswith("| 17 | 5 |") and told[-2].endswith("| 85 | 27 |")
+
+
 def test_the_committed_files_make_the_tables(scripts):
     build, speed = scripts("build_book"), scripts("speed_tables")
     told = speed.tables(build.table)

@@ -80,7 +80,9 @@ def test_p_values_are_adjusted_for_the_sentence(committed):
     own = [agreement.association(a, there, centred=c).p_value for a in (here, printed) for c in (False, True)]
     assert re.findall(r"p [=<] 0\.\d+|p = 1\.00", text) == [readings.p(p) for p in agreement.holm(own)]
     assert f"with the published one is, raw, {readings.number(rank_correlation(printed, there))}" in text
-    assert "What the nulls reach there is not in the committed result" in text
+    assert "What the nulls reach there is not among the committed results" in text
+    committed("pf-fig5-halves", tidy(there, cross=True))
+    assert "What the nulls reach" not in beside.shown("pf-fig5", tidy(here), MINI).text
 
 
 def test_a_measured_diagonal_is_counted(committed):
@@ -173,6 +175,37 @@ def test_a_table_of_words_is_laid_out_by_one_of_its_columns(committed):
     assert f"the same as at `mini` in 1 of 4 cases (mean Jaccard index of the words {alike:.2f})" in shown.text
     assert list(shown.tables[0].columns) == ["fa", "hi"] and list(shown.tables[0].index) == ["KL", "MSE"]
     assert shown.tables[0].loc["MSE", "hi"] == "de sv hr"
+
+
+def test_what_is_of_different_kinds_is_not_averaged(committed):
+    here = pd.DataFrame({"vectors": ["a", "a", "b", "b"], "name": ["fa", "hi"] * 2, "similarity": [80.0, 82, 2, 3]})
+    committed("pf-a3", here.assign(similarity=[86.25, 87.75, 12.5, 3.0]))
+    shown = beside.shown("pf-a3", here, MINI, values=["similarity"], columns="vectors", by="vectors")
+    assert "`similarity` (a) is 6 away from `mini` on average, at most 6.25; `similarity` (b) is 5.25" in shown.text
+    html = shown._repr_markdown_()
+    assert "<td>86.2</td>" in html and "<td>12.5</td>" in html and "<td>3.0</td>" in html
+    assert "vectors" not in html.split("<table")[1], "no name of an index that would look like a row"
+
+
+def test_numbers_of_a_table_have_three_digits_and_long_tables_open_with_a_click(committed):
+    rows = [f"r{i}" for i in range(12)]
+    here = pd.DataFrame({"tree": rows, "correlation": np.linspace(0.0123456, 0.2, 12), "size": range(12)})
+    committed("pf-fig4", here)
+    shown = beside.shown("pf-fig4", here, MINI)
+    html = shown._repr_markdown_()
+    assert "<td>0.012</td>" in html and "<td>0.200</td>" in html and "0.0123" not in html
+    assert "<details><summary>All rows</summary>" in html
+    committed("pf-fig4", here[:3])
+    assert "<details>" not in beside.shown("pf-fig4", here[:3], MINI)._repr_markdown_()
+
+
+def test_frames_are_the_committed_tables_also_of_what_the_paper_lacks(committed):
+    there = tidy(matrix(1), cross=True)
+    committed("pf-fig5-halves", there)
+    (title, frame), *more = beside.frames("pf-fig5-halves", MINI).items()
+    assert title == "At open (ntrex)" and not more and np.allclose(frame["value"], there["value"])
+    assert list(beside.panels("pf-fig5-halves", MINI, centred=True)) == [title]
+    assert beside.frames("pf-fig5-halves", profiles.resolve("mini", k=0.3)) == {}
 
 
 def test_trees_come_along(committed):

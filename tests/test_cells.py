@@ -51,6 +51,20 @@ def test_a_missing_cell_says_which_why_how_long_and_what_to_run(kind):
     )
 
 
+def test_of_a_profile_for_a_gpu_no_minutes_are_said(kind):
+    """The minutes of a procedure are those of small models on two cores."""
+    from dataclasses import replace
+
+    with pytest.raises(Failure) as error:
+        cells.read(replace(cells.planned(kind)[0], profile="paper"))
+    assert str(error.value) == (
+        "cell paper/trace/seed-0 is missing; run: langsim reproduce --profile paper --only trace"
+    )
+    said = []
+    cells.reproduce("paper", progress=said.append)
+    assert said[0] == "trace: 3 cells to compute"
+
+
 def test_cells_are_computed_once_read_and_signed(kind):
     assert cells.reproduce() == {"computed": 3, "kept": 0}
     assert sorted(CALLS) == ["seed-0", "seed-1", "seed-2"]

@@ -20,8 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremo
 
 
 @pytest.fixture(scope="module")
-def mini():
-    torch.set_num_threads(1)
+def mini(one_thread):
     return models.load("mini-m2m")
 
 

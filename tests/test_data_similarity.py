@@ -319,6 +319,29 @@ def test_frame_has_languages_and_families():
     assert set(data_families.TOLERANCES) <= set(frame.columns)
 
 
+def test_each_kind_of_vector_stands_beside_print_by_itself():
+    rows = [
+        {"vectors": kind, "of": "language", "name": code, "similarity": value, "low": value - 1, "high": value + 1,
+         "published": {"hi": 33.5, "ko": 32.6}.get(code, np.nan)}
+        for kind, base in (("encoder", 80.0), ("characters", 2.0))
+        for code, value in (("hi", base + 1), ("ko", base + 2), ("tr", base + 6))
+    ]  # fmt: skip
+    rows.append({"vectors": "encoder", "of": "family", "name": "KL, ours", "similarity": 99.0, "published": np.nan})
+    here = pd.DataFrame(rows)
+    there = here.assign(similarity=here["similarity"] + 3, low=np.nan, high=np.nan)
+    lines = data_study.elsewhere(here, {"At open": there}, "mini").text.splitlines()
+    assert lines[0] == "| similarity, % | published | `mini` | At open |"
+    assert lines[2:] == [
+        "| hi (encoder) | 33.5 | 81.0 (80.0 to 82.0) | 84.0 |",
+        "| ko (encoder) | 32.6 | 82.0 (81.0 to 83.0) | 85.0 |",
+        "| mean of all (encoder) | – | 83.0 | 86.0 |",
+        "| hi (characters) | 33.5 | 3.00 (2.00 to 4.00) | 6.00 |",
+        "| ko (characters) | 32.6 | 4.00 (3.00 to 5.00) | 7.00 |",
+        "| mean of all (characters) | – | 5.00 | 8.00 |",
+    ]
+    assert data_study.elsewhere(here, {}, "mini").text == ""
+
+
 def test_rank_test_is_spearmans_permutation_test():
     rng = np.random.default_rng(5)
     x = pd.Series(rng.normal(size=16), [f"l{i}" for i in range(16)])

@@ -237,6 +237,20 @@ def test_frame_is_tidy_and_whole():
     assert len(distribution_study.figure2(frame)) == len(TED) * 6
 
 
+def test_other_profiles_stand_beside_print_with_enrichment_and_random_weights():
+    settings = profiles.resolve("mini", languages=TED)
+    here, there = (distribution_study.frame(study(share), settings) for share in (0.40, 0.75))
+    lines = distribution_study.elsewhere(here, {"At open": there}, settings).text.splitlines()
+    assert lines[0] == "| what | published | `mini` | At open |"
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines[2:]}
+    assert "| over 60.0 % | 40." in rows["FFN: mask"] and "75." in rows["FFN: mask"]
+    assert "| over 1.05 | 0.68 (" in rows["FFN: enrichment"]
+    slow = here[(here["weights"] == RANDOM) & (here["group"] == "D_f") & here["layer"].isna()]["enrichment"].mean()
+    assert f"| – | {slow:.2f} (" in rows["D_f: enrichment, random weights"]
+    assert rows["FFN as in print?"].endswith("| **opposite direction** | **same direction** |")
+    assert len(rows) == 5 + 5 * 2 and distribution_study.elsewhere(here, {}, settings).text == ""
+
+
 def test_one_group_alone_is_refused():
     found = by_hand({"fa": [0, 1, 1, 0, 0, 1]}, {"fa": [0, 1, 1, 0, 0, 1]})
     only = Distribution(found.tensors.iloc[1:3], found.active.iloc[1:3], found.mass.iloc[1:3])

@@ -1,11 +1,9 @@
 """Directions, settings, rows and cells of part II: against hand-made examples, and once from text to scores."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
-import torch
 from tiny import save_tiny_m2m
 
 from langsim import cells, languages, profiles
@@ -14,7 +12,8 @@ from langsim.lslo import directions, experiment, procedures, rows, running, swee
 from langsim.lslo.weight_learning import Learned
 from langsim.lslo_settings import LSLoSettings, classes_of
 from langsim.models import load
-from langsim.paths import cache_dir
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CODES = ("en", "fr", "sv", "gl", "ne")
 OWN = ["en=high", "fr=high", "sv=medium", "gl=very-low", "ne=very-low"]
@@ -87,7 +86,7 @@ def test_every_profile_has_every_setting(profile):
     settings = profiles.resolve(profile, kind=LSLoSettings)
     assert set(profiles.defaults(profile, LSLoSettings)) == set(LSLoSettings.model_fields) - {"profile", "data"}
     assert profiles.overrides(settings) == {} and settings.sides == [settings]
-    expected = {"languages": 12, "more_languages": 30}
+    expected = {"languages": 15 if profile == "open" else 12, "more_languages": 30}
     for which, size in expected.items():
         assert len(settings.classes_of(which)) == size == len(getattr(settings, which))
     assert set(settings.classes_of().values()) == {"high", "medium", "very-low"}
@@ -172,16 +171,8 @@ def test_the_mean_of_several_weight_learnings():
 # Cells -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(own_cache, tmp_path_factory):
     """A tiny model, a user's own file with three pools, little training."""
     import babel
 
@@ -195,17 +186,12 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     (folder / "names.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     model = save_tiny_m2m(folder / "model", [text for table in names.values() for text in table.values()])
-    if (cache_dir() / "catalogs").exists():  # the harvest is not what is tested here
-        shutil.copytree(cache_dir() / "catalogs", folder / "cache" / "catalogs")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("LANGSIM_CACHE", str(folder / "cache"))
     running._corpus.cache_clear()
-    yield profiles.resolve(
+    return profiles.resolve(
         "mini", kind=LSLoSettings, model=str(model), corpus="files", data=str(folder / "names.tsv"),
         languages=list(CODES), more_languages=list(CODES), classes=OWN, seeds=[0], updates=6, epochs=3,
         tokens_per_batch=300, scored_items=0, watched_items=3, beam_size=1, ranks=["1;1;2"],
     )  # fmt: skip
-    patch.undo()
 
 
 def test_text_is_the_same_items_for_all(small):

@@ -1,6 +1,5 @@
-"""The shipped masked models: what is hidden from them, their tokenizers, training, shipping and the gate."""
+"""The shipped masked models: their rows of text, training, shipping and the gate."""
 
-import itertools
 import json
 import math
 from collections import Counter
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from masked import CODES, NAMES, part, share_is, small
 from safetensors.torch import load_file
 
 from langsim import (
@@ -31,54 +31,7 @@ from langsim import (
 from langsim.errors import Failure, UsageError
 from langsim.plain_text import Rows
 
-NAMES = ("mini-xlmr", "mini-mbert", "mini-mt5")
-CODES = ("en", "fa", "de", "ko")
-SMALL = {
-    "mini-xlmr": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64},
-    "mini-mbert": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64},
-    "mini-mt5": {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2},
-}
-
-
-def small(name, **training):
-    """The shipped recipe with a small model, vocabulary and budget."""
-    recipe = pretraining.recipe(name)
-    recipe["model"] |= SMALL[name]
-    recipe["tokenizer"] |= (
-        {"vocab_size": 1200, "character_coverage": 0.99}
-        if name != "mini-mbert"
-        else {
-            "vocab_size": 1200,
-            "characters": 500,
-        }
-    )
-    recipe["training"] |= {"tokens_per_batch": 300, "max_tokens": 40, "warmup": 5, "checks": 4} | training
-    recipe["training"]["learning_rate"] = 5e-3
-    recipe["held_out"] = {"items": 6}
-    recipe["phase"] = [{"until": 6000}]
-    return recipe
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def part(pool, per_domain):
-    corpus = corpora.load("catalogs")
-    shared = [i for i in corpus.select(pool=pool) if all(i in corpus.texts[code] for code in CODES)]
-    chosen = corpus.items.loc[shared].groupby("domain").head(per_domain)
-    chosen = chosen[chosen["domain"] != "interface"]
-    texts = {code: {item: corpus.texts[code][item] for item in chosen.index} for code in CODES}
-    return corpora.Corpus("small", chosen[["domain", "unit", "pool"]], texts)
-
-
-@pytest.fixture(scope="module")
-def text():
-    return part("PRETRAIN", 120)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -86,169 +39,25 @@ def dev():
     return part("DEV", 20)
 
 
-@pytest.fixture(scope="module")
-def made(text):
-    """name -> its small tokenizer."""
-    sentences = [string for code in sorted(text.texts) for string in text.texts[code].values()]
-    return {name: subwords.train(sentences, **small(name)["tokenizer"]) for name in NAMES}
-
-
 @pytest.fixture(scope="module", params=NAMES)
-def trained(request, tmp_path_factory, text, dev):
+def trained(request, tmp_path_factory, masked_text, dev):
     out = tmp_path_factory.mktemp(request.param)
     recipe = small(request.param)
-    return request.param, out, pretrain.run(recipe, text, dev, out=out, log_every=2)
-
-
-# What is hidden ----------------------------------------------------------------------------------------------------
-
-
-def share_is(count, n, share):
-    return abs(count - n * share) < 4.5 * math.sqrt(n * share * (1 - share))
-
-
-@pytest.mark.parametrize("name", ["mini-xlmr", "mini-mbert"])
-def test_masking_rates_and_fates(made, text, name):
-    tokenizer = made[name]
-    encoded = tokenizer(list(text.texts["de"].values()) * 12)["input_ids"]
-    ids = corruption.padded(encoded, tokenizer.pad_token_id)
-    batch = corruption.masked_batch(encoded, tokenizer, np.random.default_rng(0))
-    inputs, labels = batch["input_ids"].numpy(), batch["labels"].numpy()
-    special = np.isin(ids, tokenizer.all_special_ids)
-    assert batch["attention_mask"].numpy().tolist() == (np.arange(ids.shape[1]) < [[len(r)] for r in encoded]).tolist()
-    chosen = labels != -100
-    n, hidden = int((~special).sum()), int(chosen.sum())
-    assert n > 10_000 and not (chosen & special).any()
-    assert share_is(hidden, n, 0.15)
-    assert (labels[chosen] == ids[chosen]).all() and (inputs[~chosen] == ids[~chosen]).all()
-    masked = inputs[chosen] == tokenizer.mask_token_id
-    kept = inputs[chosen] == ids[chosen]
-    assert share_is(masked.sum(), hidden, 0.8)
-    assert share_is(kept.sum(), hidden, 0.1 + 0.1 / len(corruption.ordinary(tokenizer)))
-    replaced = inputs[chosen][~masked & ~kept]
-    assert not np.isin(replaced, tokenizer.all_special_ids).any() and len(set(replaced.tolist())) > len(replaced) / 3
-    again = corruption.masked_batch(encoded, tokenizer, np.random.default_rng(0))
-    other = corruption.masked_batch(encoded, tokenizer, np.random.default_rng(1))
-    assert torch.equal(again["input_ids"], batch["input_ids"]) and not torch.equal(other["labels"], batch["labels"])
-    every = corruption.masked_batch(encoded, tokenizer, np.random.default_rng(0), shares=(1.0, 0.0))
-    assert (every["input_ids"][every["labels"] != -100] == tokenizer.mask_token_id).all()
-
-
-def test_spans_can_be_put_back():
-    rng, sentinels = np.random.default_rng(0), list(range(1000, 1100))
-    for n in [*range(1, 60), 200, 400]:
-        ids = rng.integers(0, 1000, size=n).tolist()
-        inputs, targets = corruption.corrupt_spans(ids, sentinels, rng)
-        assert corruption.restored(inputs, targets, sentinels) == ids
-        hidden = [token for token in targets if token < 1000]
-        used = [token for token in inputs if token >= 1000]
-        assert len(hidden) == min(n, max(1, round(0.15 * n))) and len(used) == max(1, round(len(hidden) / 3))
-        assert [token for token in targets if token >= 1000] == sentinels[: len(used) + 1] and targets[-1] >= 1000
-        assert used == sentinels[: len(used)]
-        assert all(a < 1000 or b < 1000 for a, b in itertools.pairwise(inputs))  # spans never touch
-
-
-def test_every_place_is_hidden_equally_often():
-    """Every set of spans is as likely as any other: 20 tokens, 2 of 3 hidden in 1 span, by counting them all."""
-    rng, sentinels, seen = np.random.default_rng(1), [100, 101, 102], Counter()
-    n = 6000
-    for _ in range(n):
-        inputs, _ = corruption.corrupt_spans(range(20), sentinels, rng)
-        seen[inputs.index(100)] += 1
-    assert set(seen) == set(range(18)) and all(share_is(count, n, 1 / 18) for count in seen.values())
-
-
-def test_few_sentinels_make_few_spans():
-    ids, sentinels = list(range(200)), [1000, 1001, 1002]
-    inputs, targets = corruption.corrupt_spans(ids, sentinels, np.random.default_rng(0))
-    assert corruption.restored(inputs, targets, sentinels) == ids and targets[-1] == 1002
-
-
-def test_a_batch_of_spans(made, text):
-    tokenizer, strings = made["mini-mt5"], list(text.texts["fa"].values())[:40]
-    encoded = tokenizer(strings)["input_ids"]
-    batch = corruption.span_batch(encoded, tokenizer, np.random.default_rng(0))
-    sentinels = corruption.sentinel_ids(tokenizer)
-    assert len(sentinels) == 100 and tokenizer.convert_ids_to_tokens(sentinels[:2]) == ["<extra_id_0>", "<extra_id_1>"]
-    for ids, inputs, attention, labels in zip(encoded, *batch.values(), strict=True):
-        read, target = inputs[attention == 1].tolist(), labels[labels != -100].tolist()
-        assert read[-1] == target[-1] == ids[-1] == tokenizer.eos_token_id
-        assert corruption.restored(read[:-1], target[:-1], sentinels) == ids[:-1]
-
-
-def test_the_wrong_tokenizer_is_said(made):
-    rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match="no mask token"):
-        corruption.masked_batch([[5, 6]], made["mini-mt5"], rng)
-    with pytest.raises(UsageError, match="no sentinels"):
-        corruption.span_batch([[5, 6]], made["mini-xlmr"], rng)
-    with pytest.raises(UsageError, match="at least one token"):
-        corruption.span_batch([[made["mini-mt5"].eos_token_id]], made["mini-mt5"], rng)
-
-
-# Tokenizers --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_tokenizers_are_the_same_every_time_and_after_loading(made, text, tmp_path, name):
-    sentences = [string for code in sorted(text.texts) for string in text.texts[code].values()]
-    again = subwords.train(sentences, **small(name)["tokenizer"])
-    assert again.backend_tokenizer.to_str() == made[name].backend_tokenizer.to_str()
-    subwords.save(again, tmp_path)
-    loaded = subwords.load(tmp_path)
-    assert loaded.all_special_ids == again.all_special_ids and len(loaded) == len(again)
-    assert loaded(sentences[:50])["input_ids"] == made[name](sentences[:50])["input_ids"]
-    (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(Failure, match="missing or damaged"):
-        subwords.load(tmp_path)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_subwords_know_their_words_and_characters(made, name):
-    tokenizer, words = made[name], ["Südkorea", "대한민국", "ایران", "12:30", "鱻"]
-    found = tokenizer(words, is_split_into_words=True).word_ids()
-    assert list(dict.fromkeys(i for i in found if i is not None)) == list(range(len(words)))
-    sentence = " ".join(words)
-    encoded = tokenizer(sentence, return_offsets_mapping=True, add_special_tokens=False)
-    covered = {place for start, end in encoded["offset_mapping"] for place in range(start, end)}
-    assert covered >= {place for place, character in enumerate(sentence) if character != " "}
-    if name != "mini-mbert":  # bytes stand for what is not in the vocabulary
-        assert tokenizer.unk_token_id not in encoded["input_ids"]
-        assert tokenizer.decode(encoded["input_ids"]) == sentence
-
-
-def test_the_segmentation_is_sentencepieces_own(made, text):
-    from langsim.tokenizer import Tokenizer
-
-    sentences = [string for code in sorted(text.texts) for string in text.texts[code].values()]
-    pieces = Tokenizer.train(sentences, vocab_size=1200, character_coverage=0.99).processor
-    tricky = ["  two  spaces ", "ﬁ №", "می\u200cخواهم", "鱻 😀", "a  b"]
-    for string in [*sentences[::7], *tricky]:
-        ids, own = made["mini-xlmr"].encode(string, add_special_tokens=False), pieces.encode(string)
-        if ids != own:  # a tie: "..." as ".." and "." or the other way round
-            assert sorted(ids) == sorted(own)
-
-
-def test_unknown_kinds_of_tokenizer_and_objective():
-    with pytest.raises(UsageError, match="did you mean 'unigram'"):
-        subwords.train(["a"], kind="unigrams")
-    with pytest.raises(UsageError, match="did you mean 'masked-lm'"):
-        objectives.of({"objective": "maskedlm"})
-    assert objectives.of({}) is objectives.OBJECTIVES["translation"]
+    return request.param, out, pretrain.run(recipe, masked_text, dev, out=out, log_every=2)
 
 
 # Rows of text ------------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_of_one_language_and_one_length(text):
+def test_rows_are_of_one_language_and_one_length(masked_text):
     recipe = small("mini-xlmr")
     letters = {code: chr(ord("a") + i) for i, code in enumerate(CODES)}
 
     def encode(texts):  # a number for each language, so that it is seen
         return [[ord(string[0])] * 3 for string in texts]
 
-    marked = {code: {item: letters[code] for item in own} for code, own in text.texts.items()}
-    drawn = Rows(corpora.Corpus("x", text.items, marked), recipe, encode, separator=7)
+    marked = {code: {item: letters[code] for item in own} for code, own in masked_text.texts.items()}
+    drawn = Rows(corpora.Corpus("x", masked_text.items, marked), recipe, encode, separator=7)
     for step in range(20):
         rows, _ = drawn.rows(step, 300, 2)
         assert len({len(row) for row in rows}) == 1 and 16 <= len(rows[0]) + 2 <= 40
@@ -261,17 +70,17 @@ def test_rows_are_of_one_language_and_one_length(text):
     weights = {code: recipe["sampling"]["language"][kinds[code]] for code in CODES}
     assert all(share_is(found[code], 3000, weights[code] / sum(weights.values())) for code in CODES)
     with pytest.raises(UsageError, match="at least one language"):
-        Rows(corpora.Corpus("x", text.items, {"sw": marked["de"]}), recipe, encode)
+        Rows(corpora.Corpus("x", masked_text.items, {"sw": marked["de"]}), recipe, encode)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_batches_are_framed_as_the_tokenizer_frames(made, text, name):
-    recipe, tokenizer = small(name), made[name]
+def test_batches_are_framed_as_the_tokenizer_frames(masked_tokenizers, masked_text, name):
+    recipe, tokenizer = small(name), masked_tokenizers[name]
     objective = objectives.of(recipe)
-    batches = objective.batches(text, recipe, tokenizer, step=3)
+    batches = objective.batches(masked_text, recipe, tokenizer, step=3)
     first, second = next(batches), next(batches)
     assert all(
-        torch.equal(second[key], next(objective.batches(text, recipe, tokenizer, step=4))[key]) for key in second
+        torch.equal(second[key], next(objective.batches(masked_text, recipe, tokenizer, step=4))[key]) for key in second
     )
     assert (first["attention_mask"] == 1).all() and objective.count(first) > 200
     ends = set(first["input_ids"][:, -1].tolist())
@@ -288,17 +97,18 @@ def test_batches_are_framed_as_the_tokenizer_frames(made, text, name):
 # Loss and training -------------------------------------------------------------------------------------------------
 
 
-def test_a_step_is_the_models_own_loss(made, text):
+def test_a_step_is_the_models_own_loss(masked_tokenizers, masked_text):
     for name in NAMES:
         recipe = small(name)
         recipe["model"] |= {"dropout_rate": 0.0} if name == "mini-mt5" else {"hidden_dropout_prob": 0.0}
-        model = pretrain.new_model(recipe, made[name]).train()
-        batch = next(objectives.of(recipe).batches(text, recipe, made[name], step=0))
+        model = pretrain.new_model(recipe, masked_tokenizers[name]).train()
+        batch = next(objectives.of(recipe).batches(masked_text, recipe, masked_tokenizers[name], step=0))
         expected = model(**batch).loss
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         found = pretrain._step(model, optimizer, batch, 0.0, recipe["training"], {"step": 0, "tokens": 0})
         assert found == pytest.approx(expected.item(), rel=1e-5)
-        assert expected.item() == pytest.approx(math.log(len(made[name])), rel=0.15)  # untrained: as good as chance
+        chance = math.log(len(masked_tokenizers[name]))
+        assert expected.item() == pytest.approx(chance, rel=0.15)  # untrained: as good as chance
         logits, observed = training_loss.scored_logits(model, model, batch)
         torch.testing.assert_close(logits, model(**batch).logits[batch["labels"] != -100])
         assert torch.equal(observed, batch["labels"][batch["labels"] != -100])
@@ -318,7 +128,7 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_been(trained, text, dev, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_as_if_nothing_had_been(trained, masked_text, dev, tmp_path, monkeypatch):
     """Killed in the middle of a step, some steps after its last save."""
     name, whole, state = trained
     step, left = pretrain._step, [11]
@@ -333,20 +143,20 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(trained, text, dev, tm
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 1e9)
     monkeypatch.setattr(pretrain, "_step", dying)
     with pytest.raises(Killed):
-        pretrain.run(small(name), text, dev, out=tmp_path, log_every=2)
+        pretrain.run(small(name), masked_text, dev, out=tmp_path, log_every=2)
     monkeypatch.setattr(pretrain, "_step", step)
-    again = pretrain.run(small(name), text, dev, out=tmp_path, log_every=2)
+    again = pretrain.run(small(name), masked_text, dev, out=tmp_path, log_every=2)
     assert again["step"] == state["step"] and again["held_out"] == state["held_out"]
     one, other = (load_file(folder / "training.safetensors") for folder in (whole, tmp_path))
     assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
     assert (whole / "model.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
 
-def test_the_seed_decides_the_weights(made):
+def test_the_seed_decides_the_weights(masked_tokenizers):
     for name in NAMES:
-        one, other = (pretrain.new_model(small(name), made[name]) for _ in range(2))
+        one, other = (pretrain.new_model(small(name), masked_tokenizers[name]) for _ in range(2))
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-        another = pretrain.new_model(small(name, seed=2), made[name])
+        another = pretrain.new_model(small(name, seed=2), masked_tokenizers[name])
         assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), another.parameters(), strict=True))
 
 
@@ -354,14 +164,14 @@ def test_the_seed_decides_the_weights(made):
 
 
 @pytest.fixture
-def shipped(trained, text, tmp_path, monkeypatch):
+def shipped(trained, masked_text, tmp_path, monkeypatch):
     """The small model, shipped in a folder of its own."""
     name, out, _ = trained
     recipe = small(name)
     (tmp_path / name).mkdir()
     monkeypatch.setattr(pretraining, "MODELS", tmp_path)
     monkeypatch.setattr(pretraining, "recipe", lambda name: recipe)
-    monkeypatch.setattr(pretraining, "training_text", lambda settings: text)
+    monkeypatch.setattr(pretraining, "training_text", lambda settings: masked_text)
     monkeypatch.setattr(models, "SHIPPED", tmp_path)
     monkeypatch.setattr(masked_evaluation, "SHIPPED", tmp_path)
     monkeypatch.setattr(modelcard.languages, "role_members", lambda role: MEMBERS)
@@ -457,7 +267,7 @@ def test_nothing_reserved_for_tasks_is_in_a_models_text_and_a_planted_leak_is_ca
     assert set(found) == {"ko"} and planted in found["ko"]
 
 
-def test_held_out_text_and_the_tasks_text_are_in_no_training_text(text):
+def test_held_out_text_and_the_tasks_text_are_in_no_training_text(masked_text):
     """Of the rows themselves: nothing but PRETRAIN items is drawn from."""
     corpus = corpora.load("catalogs")
     for code in ("de", "ko"):
@@ -466,7 +276,7 @@ def test_held_out_text_and_the_tasks_text_are_in_no_training_text(text):
         pools = corpus.items["pool"].to_dict()
         allowed = {item for item in corpus.texts[code] if pools[item] == masked_evaluation.POOL}
         assert known <= {splits.normalise(corpus.texts[code][item]) for item in allowed}
-    assert set(text.items["pool"]) == {"PRETRAIN"}
+    assert set(masked_text.items["pool"]) == {"PRETRAIN"}
 
 
 def test_the_hidden_loss_is_that_of_the_models_probabilities(shipped):

@@ -1,4 +1,4 @@
-"""Models by name: shipped, from a folder in the layout of the hub, refused; and batches of pairs.
+"""Models by name from a folder in the layout of the hub, refused; and batches of pairs.
 
 The checkpoints are those of `checkpoints.py`: randomly initialised, with the real model and tokenizer classes.
 """
@@ -9,18 +9,11 @@ import shutil
 import pytest
 import torch
 import transformers
-from checkpoints import BUILD, CODES, SMALL, folders, special, train_pieces
+from checkpoints import BUILD, edit, folders, names, pairs_of, refusal, special, train_pieces
 from safetensors.torch import load_file, save_file
 
-from langsim import corpora, languages, models, pretrain, splits
-from langsim.corpora.base import Pair
+from langsim import models
 from langsim.errors import Failure, UsageError
-from langsim.tokenizer import Tokenizer
-
-
-def pairs_of(*texts):
-    return [Pair(str(i), source, target, "text", str(i)) for i, (source, target) in enumerate(texts)]
-
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")  # Marian's; not needed here
 
@@ -28,86 +21,19 @@ PAIRS = pairs_of(("آلمان", "Germany"), ("ایالات متحدهٔ آمری
 
 
 @pytest.fixture(scope="module")
-def text():
-    corpus = corpora.load("catalogs")
-    return [name for code in CODES for name in corpus.text(code, domain="names")[:250]]
+def pieces():
+    return train_pieces(names())
 
 
 @pytest.fixture(scope="module")
-def pieces(text):
-    return train_pieces(text)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, text):
-    return folders(tmp_path_factory.mktemp("checkpoints"), text)
+def folder(tmp_path_factory):
+    return folders(tmp_path_factory.mktemp("checkpoints"), names())
 
 
 SEQ2SEQ = ("m2m100", "nllb", "mbart50", "marian", "t5", "mt5")
 
 
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory, text):
-    """A shipped folder with one small model in it, made by the project's own training."""
-    root = tmp_path_factory.mktemp("shipped")
-    out = root / "mini-tiny"
-    out.mkdir()
-    tokenizer = Tokenizer.train(text, vocab_size=600, character_coverage=0.99)
-    tokenizer.save(out)
-    settings = {"training": {"seed": 1}, "model": SMALL}
-    model = pretrain.new_model(settings, tokenizer)
-    model.config.save_pretrained(out)
-    save_file({name: p.detach().half().contiguous() for name, p in model.named_parameters()}, out / "model.safetensors")
-    card = {"weights": models.sha256_file(out / "model.safetensors"), "languages": {"en": {}, "fa": {}}}
-    (out / "card.json").write_text(json.dumps(card))
-    return root
-
-
-def refusal(kind, name, device="cpu"):
-    with pytest.raises(kind) as caught:
-        models.load(str(name), device=device)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def copy(source, target):
-    return shutil.copytree(source, target)
-
-
 # Loading ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_shipped_model(shipped, monkeypatch):
-    monkeypatch.setattr(models, "SHIPPED", shipped)
-    assert models.shipped() == ["mini-tiny"]
-    loaded = models.load("mini-tiny")
-    assert type(loaded.model).__name__ == "M2M100ForConditionalGeneration" and not loaded.model.training
-    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
-    assert loaded.weights_sha256 == models.sha256_file(shipped / "mini-tiny" / "model.safetensors")
-    assert loaded.digest == models.shipped_digest("mini-tiny") != loaded.weights_sha256
-    saved = load_file(shipped / "mini-tiny" / "model.safetensors")
-    for name, parameter in loaded.model.named_parameters():
-        assert torch.equal(parameter, saved[name].float())
-    assert loaded.model.lm_head.weight is loaded.model.model.shared.weight  # tied, and saved once
-    assert loaded.untrained(["fa", "hi", "en", "sw"]) == ["hi", "sw"]
-
-
-@pytest.mark.parametrize("name", models.shipped())
-def test_every_shipped_model_is_whole(name):
-    loaded = models.load(name)
-    folder = models.SHIPPED / name
-    assert (folder / "model.safetensors").stat().st_size <= 12_000_000
-    assert loaded.weights_sha256 == models.card(name)["weights"]
-    assert loaded.digest == models.shipped_digest(name)
-    assert set(languages.pool("ted17")) <= loaded.trained_on
-    if loaded.tokenizer is not None:  # a masked model: test_masked_models
-        return
-    every = [language.code for language in languages.all_languages()]
-    batches = [next(loaded.batches(PAIRS[:1], code)) for code in every]  # a token for each language of the registry
-    assert len({batch["input_ids"][0, 0].item() for batch in batches}) == len(every)
-    with torch.no_grad():
-        assert torch.isfinite(loaded.model(**batches[0]).loss)
 
 
 @pytest.mark.parametrize("kind", BUILD)
@@ -119,11 +45,6 @@ def test_a_checkpoint_in_a_folder(folder, kind):
     expected = load_file(folder(kind) / "model.safetensors")
     state = loaded.model.state_dict()
     assert all(torch.equal(state[name], tensor.float()) for name, tensor in expected.items())
-
-
-def edit(file, **entries):
-    """Change entries of a JSON object in a file."""
-    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
 
 
 def other_weights(path):
@@ -161,7 +82,7 @@ def sentencepiece_model_pb2():
     ids=["weights", "t5 dropout", "m2m dropout", "m2m layerdrop", "tokenizer.json", "sentencepiece"],
 )
 def test_the_digest_is_of_all_that_numbers_depend_on(folder, tmp_path, kind, change, weights_too):
-    change(copy(folder(kind), tmp_path / "other"))
+    change(shutil.copytree(folder(kind), tmp_path / "other"))
     one, other = models.load(str(folder(kind))), models.load(str(tmp_path / "other"))
     assert one.digest != other.digest
     assert (one.weights_sha256 != other.weights_sha256) == weights_too
@@ -169,7 +90,7 @@ def test_the_digest_is_of_all_that_numbers_depend_on(folder, tmp_path, kind, cha
 
 @pytest.mark.parametrize("kind", BUILD)
 def test_the_digest_is_not_of_where_a_checkpoint_lies_or_what_wrote_it(folder, tmp_path, kind):
-    other = copy(folder(kind), tmp_path / "other")
+    other = shutil.copytree(folder(kind), tmp_path / "other")
     edit(other / "config.json", transformers_version="1.2.3", _name_or_path="/somewhere", dtype="float32")
     loaded = models.load(str(other))
     if loaded.model.config.is_encoder_decoder:
@@ -177,53 +98,7 @@ def test_the_digest_is_not_of_where_a_checkpoint_lies_or_what_wrote_it(folder, t
     assert loaded.digest == models.load(str(folder(kind))).digest
 
 
-def other_pieces(path):
-    raw = bytearray((path / "sentencepiece.model").read_bytes())
-    raw[raw.index(b"nfkc")] ^= 1  # any other byte will do: it isn't read here
-    (path / "sentencepiece.model").write_bytes(raw)
-
-
-def other_order(path):
-    codes = json.loads((path / "languages.json").read_text())
-    (path / "languages.json").write_text(json.dumps(codes[::-1]))
-
-
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [
-        (lambda path: edit(path / "config.json", dropout=0.3), False),
-        (other_pieces, False),
-        (other_order, False),
-        (lambda path: edit(path / "config.json", transformers_version="1.2.3"), True),
-        (lambda path: edit(path / "card.json", more=1), True),
-    ],
-    ids=["dropout", "pieces", "language tokens", "version", "card"],
-)
-def test_the_digest_of_a_shipped_model(shipped, tmp_path, monkeypatch, change, same):
-    monkeypatch.setattr(models, "SHIPPED", copy(shipped, tmp_path / "all"))
-    before = models.shipped_digest("mini-tiny")
-    change(tmp_path / "all" / "mini-tiny")
-    assert (models.shipped_digest("mini-tiny") == before) == same
-
-
-def test_the_digest_of_a_shipped_model_needs_its_files(shipped, tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "SHIPPED", copy(shipped, tmp_path / "all"))
-    with pytest.raises(UsageError, match="did you mean 'mini-tiny'"):
-        models.shipped_digest("mini-tinny")
-    (tmp_path / "all" / "mini-tiny" / "config.json").write_text("{")
-    with pytest.raises(Failure, match="restore them with `git checkout"):
-        models.shipped_digest("mini-tiny")
-
-
 # Refusing --------------------------------------------------------------------------------------------------------
-
-
-def test_unknown_names(shipped, monkeypatch):
-    monkeypatch.setattr(models, "SHIPPED", shipped)
-    assert refusal(UsageError, "mini-tiney").startswith("model: unknown 'mini-tiney' (did you mean 'mini-tiny'?)")
-    assert "known: mini-tiny" in refusal(UsageError, "qqq")
-    assert refusal(UsageError, "").startswith("model: unknown ''")
-    assert "unknown './no/such/folder'" in refusal(UsageError, "./no/such/folder")
 
 
 def test_a_hub_id_that_can_not_be_reached(monkeypatch):
@@ -238,49 +113,36 @@ def test_devices_that_are_not_there(device):
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "empty"])
 def test_damaged_weights(folder, tmp_path, damage):
-    path = copy(folder("t5"), tmp_path / "x") / "model.safetensors"
+    path = shutil.copytree(folder("t5"), tmp_path / "x") / "model.safetensors"
     raw = path.read_bytes()
     path.write_bytes({"cut": raw[: len(raw) // 2], "garbage": b"\xff" * 100, "empty": b""}[damage])
     assert "are damaged" in refusal(Failure, tmp_path / "x")
 
 
 def test_weights_of_another_shape(folder, tmp_path):
-    path = copy(folder("t5"), tmp_path / "x")
+    path = shutil.copytree(folder("t5"), tmp_path / "x")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"d_ff": 48}))
     assert "damaged" in refusal(Failure, path)
 
 
 def test_weights_that_lack_a_tensor_are_not_filled_with_random_numbers(folder, tmp_path):
-    path = copy(folder("t5"), tmp_path / "x")
+    path = shutil.copytree(folder("t5"), tmp_path / "x")
     tensors = load_file(path / "model.safetensors")
     tensors.pop("decoder.block.1.layer.2.DenseReluDense.wo.weight")
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
     assert "lack 1 tensors of the model, such as decoder.block.1" in refusal(Failure, path)
 
 
-def test_weights_and_files_of_a_shipped_model_are_checked(shipped, tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "SHIPPED", copy(shipped, tmp_path / "all"))
-    path = tmp_path / "all" / "mini-tiny"
-    raw = bytearray((path / "model.safetensors").read_bytes())
-    raw[-1] ^= 1
-    (path / "model.safetensors").write_bytes(raw)
-    assert "are not those of its card" in refusal(Failure, "mini-tiny")
-    (path / "card.json").write_text("{")
-    assert "card.json is missing or damaged" in refusal(Failure, "mini-tiny")
-    (path / "sentencepiece.model").write_bytes(b"x")
-    assert "the tokenizer in" in refusal(Failure, "mini-tiny")
-
-
 def test_pickles_are_refused(folder, tmp_path):
-    path = copy(folder("t5"), tmp_path / "x")
+    path = shutil.copytree(folder("t5"), tmp_path / "x")
     torch.save(load_file(path / "model.safetensors"), path / "pytorch_model.bin")
     (path / "model.safetensors").unlink()
     assert "safetensors" in refusal(UsageError, path)
 
 
 def test_remote_code_is_not_run(folder, tmp_path):
-    path, witness = copy(folder("t5"), tmp_path / "x"), tmp_path / "it ran"
+    path, witness = shutil.copytree(folder("t5"), tmp_path / "x"), tmp_path / "it ran"
     code = f"open({str(witness)!r}, 'w')\nfrom transformers import T5Config as C, T5ForConditionalGeneration as M\n"
     (path / "evil.py").write_text(code)
     config = json.loads((path / "config.json").read_text())
@@ -292,7 +154,7 @@ def test_remote_code_is_not_run(folder, tmp_path):
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
 def test_damaged_descriptions(folder, tmp_path, file):
-    path = copy(folder("t5"), tmp_path / "x")
+    path = shutil.copytree(folder("t5"), tmp_path / "x")
     (path / file).write_text("{")
     assert "cannot load the model" in refusal(UsageError, path)
     (path / file).unlink()
@@ -307,7 +169,7 @@ def test_a_tokenizer_without_padding(folder, tmp_path, pieces):
     from tokenizers import Tokenizer
     from tokenizers.models import Unigram
 
-    path = copy(folder("t5"), tmp_path / "x")
+    path = shutil.copytree(folder("t5"), tmp_path / "x")
     bare = Tokenizer(Unigram(special("<unk>") + pieces[1], unk_id=0))
     transformers.PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="<unk>").save_pretrained(path)
     assert "its tokenizer has no padding token" in refusal(UsageError, path)
@@ -400,15 +262,3 @@ def test_a_model_without_a_decoder_reads_no_pairs(folder, kind):
     loaded = models.load(str(folder(kind)))
     with pytest.raises(UsageError, match="has no decoder to read pairs with"):
         next(loaded.batches(PAIRS, "fa"))
-
-
-def test_a_language_that_the_shipped_model_never_saw_works_and_is_marked(shipped, monkeypatch):
-    monkeypatch.setattr(models, "SHIPPED", shipped)
-    loaded = models.load("mini-tiny")
-    pairs = pairs_of(("სახლი თეთრია", "The house is white"))
-    batch = next(loaded.batches(pairs, "ka"))
-    assert loaded.untrained(["ka"]) == ["ka"]
-    with torch.no_grad():
-        assert torch.isfinite(loaded.model(**batch).loss)
-    text = batch["input_ids"][0].tolist()
-    assert splits.normalise(loaded.decode(text)) == "სახლი თეთრია"

@@ -84,8 +84,10 @@ def test_notebook_is_thin(path):
 
 @pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
 def test_outputs_are_clean(path):
-    for cell in nbformat.read(path, as_version=4).cells:
-        for output in cell.get("outputs", []):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.get("outputs")]
+    assert cells
+    for cell in cells:
+        for output in cell.outputs:
             assert output.output_type in ("execute_result", "display_data"), output
             if "image/svg+xml" in output.data:
                 assert cell.metadata["mystnb"]["image"]["alt"]

@@ -10,22 +10,25 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
-from paper_path import CODES, ROWS, fresh_cache, save_model, save_ted, settings_of
+from paper_path import CODES, ROWS, save_model, save_ted, settings_of
 
-from langsim import costs, paths, profiles, systems, training_costs, translation_study, tuning
+from langsim import (
+    costs,
+    k_search,
+    paths,
+    profiles,
+    systems,
+    training_costs,
+    translation_claims,
+    translation_study,
+    tuning,
+)
 from langsim.errors import Failure, UsageError
 from langsim.profiles import Tuning
 from langsim.training_engine import Engine
 from langsim.training_state import FINISHED, UNFINISHED
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +39,15 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studied(files, tmp_path_factory):
+def studied(files, own_cache):
     """What an undisturbed run finds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LANGSIM_CACHE", str(fresh_cache(tmp_path_factory.mktemp("undisturbed"))))
-        yield translation_study.study(settings_of(*files), jobs=1)
+    return translation_study.study(settings_of(*files), jobs=1)
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path / "cache"))
-    return fresh_cache(tmp_path / "cache")
+    return tmp_path / "cache"
 
 
 # The whole way ---------------------------------------------------------------------------------------------------
@@ -71,13 +72,13 @@ def test_from_the_files_of_the_hub_to_the_table_and_the_statements(files, studie
     assert set(table["method"]) == {*systems.METHODS, *systems.CONTROLS} and set(table["target"]) == {"fa", "Avg."}
     assert table["value"].notna().all()
     assert list(translation_study.table(table, "bleu").columns) == ["Avg.", "fa"]
-    claims = translation_study.claims_frame(found)
+    claims = translation_claims.frame(found)
     assert len(claims) == 2 * 8 and claims["difference"].notna().all()
     gains = translation_study.singles(found).loc["fa"]
     assert set(gains.dropna().index) == set(CODES) - {"en", "fa"} and list(gains.index) == list(
         found.settings.languages
     )
-    assert len(translation_study.k_frame(found)) == 2 * 6
+    assert len(k_search.frame(found)) == 2 * 6
     trained = [scores for id, scores in found.scores.items() if id != "fa.vanilla"]
     assert all(scores["loss"] < scores["parent_loss"] for scores in trained)
     assert any(any(scores["hypotheses"]) for scores in trained)

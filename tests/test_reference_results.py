@@ -1,9 +1,11 @@
 """The committed numbers of the profile mini: a fresh computation stays within tolerance, a perturbed one does not."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from langsim import comparison, family_study, papers, pipeline, profiles, results
+from langsim import comparison, family_study, gate, instrument, papers, pipeline, profiles, results
+from langsim.instrument import RANDOM, SHUFFLED, TOKENS, TRAINED
 from langsim.papers import published
 from langsim.results import Difference
 
@@ -27,6 +29,38 @@ def differences(exhibit: str, frame: pd.DataFrame, signature: str, folder) -> li
 def test_figure_5_is_what_a_fresh_run_gives(matrix, tmp_path):
     ours = comparison.with_published(matrix)
     assert differences("pf-fig5", ours.frame(), matrix.signature, tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def checks():
+    """Live: the halves of the text through the model and its nulls."""
+    return instrument.checks(pipeline.fisher_vectors(profiles.resolve("mini")))
+
+
+def test_the_halves_and_their_nulls_are_what_a_fresh_run_gives(checks, matrix, tmp_path):
+    families = comparison.with_published(matrix).families
+    frame = instrument.frame(checks, "overlap", families)
+    assert differences("pf-fig5-halves", frame, instrument.signature(matrix), tmp_path) == []
+    first = frame.index[frame["target"] != frame["auxiliary"]][0]
+    limits = results.read_result(REFERENCE / "pf-fig5-halves.csv").tolerances
+    for column in ("value", "centred", "shuffled_source", "random_weights", "token_counts"):
+        changed = frame.copy()
+        changed.loc[first, column] += 3 * limits[column]
+        (found,) = differences("pf-fig5-halves", changed, instrument.signature(matrix), tmp_path)
+        assert column in found.where
+
+
+@pytest.mark.parametrize("profile", ["mini", "open"])
+def test_the_nulls_are_in_the_committed_results(profile):
+    """The trained model finds as many languages again as the gate's cell says, and the nulls are there to be read."""
+    folder = results.reference_dir(profile)
+    for exhibit in ("pf-fig5-halves", "pf-fig6"):
+        saved = instrument.read(results.read_result(folder / f"{exhibit}.csv").frame)
+        assert [check.name for check in saved] == [TRAINED, SHUFFLED, RANDOM, TOKENS]
+        assert all(np.isfinite(check.cross.to_numpy()).all() and check.cross.shape == (17, 17) for check in saved)
+    if profile == "mini":
+        halves = instrument.read(results.read_result(folder / "pf-fig5-halves.csv").frame)[0]
+        assert halves.hits(centred=True) == gate.verdict("mini-m2m").found
 
 
 @pytest.mark.parametrize("column", ["value", "centred", "published"])
@@ -66,3 +100,9 @@ def test_published_values_in_the_results_are_the_printed_ones():
         saved.loc[printed.index, printed.columns].astype(float), printed.astype(float), check_names=False
     )
     assert len(published("pf-fig5")) == printed.size
+
+
+@pytest.mark.parametrize("exhibit", ["pf-table2", "pf-table2-gains", "pf-table2-claims", "pf-k"])
+def test_what_is_computed_from_committed_cells_has_no_tolerance_of_its_own(exhibit):
+    """No model runs for these numbers, so another machine finds the same ones."""
+    assert results.read_result(REFERENCE / f"{exhibit}.csv").tolerances == {}

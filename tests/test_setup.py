@@ -184,7 +184,9 @@ def test_relative_links_lead_somewhere(page):
 
 
 def test_examples_of_the_readme_use_what_exists():
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:

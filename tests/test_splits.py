@@ -225,9 +225,10 @@ def test_the_hashes_of_a_shipped_model_are_those_of_its_text(corpus, model):
     """A leak is caught in the shipped file too: what the model was trained on is found there, on both sides."""
     settings = pretraining.recipe(model.name)
     hashes = pretraining.read_hashes(model)
-    for member in languages.role_members(settings["role"]):
-        if settings["text"][member.resource_class].get("software", 0) < 10_000:
-            continue  # only those that have all of it are sure to have these
+    members, amounts = languages.role_members(settings["role"]), settings["text"]
+    whole = [m for m in members if amounts[m.resource_class].get("software", 0) >= 10_000]
+    assert whole  # those that have all of it are sure to have these
+    for member in whole:
         held = set(map(splits.text_hash, pretraining.held_out_text(corpus, member.code)))
         trained = corpus.text(member.code, domain="software", pool="PRETRAIN")
         trained = [text for text in trained[:200] if splits.text_hash(text) not in held]

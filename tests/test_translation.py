@@ -18,8 +18,7 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module")
-def mini():
-    torch.set_num_threads(1)
+def mini(one_thread):
     return models.load("mini-m2m")
 
 

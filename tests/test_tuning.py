@@ -1,20 +1,31 @@
 """From languages to scores: systems are trained, scored, kept and read; what a page needs of them."""
 
 import json
-import shutil
 from dataclasses import replace
 from math import comb
 
 import numpy as np
 import pytest
 import sacrebleu
-import torch
 
-from langsim import cells, corpora, profiles, systems, table2, translation_study, trivial, tuning
+from langsim import (
+    cells,
+    corpora,
+    k_search,
+    profiles,
+    systems,
+    table2,
+    translation_claims,
+    translation_study,
+    trivial,
+    tuning,
+)
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED
 from langsim.errors import Failure, UsageError
 from langsim.profiles import Tuning
 from langsim.systems import Stage, System, stage
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CODES = ("fa", "hi", "bn", "id")
 SMALL = {
@@ -34,27 +45,6 @@ def settings_of(data, **changes):
     return profiles.resolve("mini", kind=Tuning, corpus="files", data=str(data), **{**SMALL, **changes})
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    from langsim.paths import cache_dir
-
-    folder = tmp_path_factory.mktemp("cache")
-    if (cache_dir() / "catalogs").exists():  # the harvest is not what is tested here
-        shutil.copytree(cache_dir() / "catalogs", folder / "catalogs")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("LANGSIM_CACHE", str(folder))
-    yield folder
-    patch.undo()
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A few names in five languages, in pools."""
@@ -68,11 +58,11 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studied(cache, data):
+def studied(own_cache, data):
     return translation_study.study(settings_of(data), jobs=1)
 
 
-def test_a_system_is_trained_scored_and_signed(cache, data):
+def test_a_system_is_trained_scored_and_signed(own_cache, data):
     settings = settings_of(data)
     system = System("fa", (stage(["hi"], "temperature(1.5)"), Stage()), 1)
     found = tuning.scores(settings, system)
@@ -84,17 +74,19 @@ def test_a_system_is_trained_scored_and_signed(cache, data):
     assert found["test"]["chrf"] == pytest.approx(expected)
     assert "tok:13a" in found["test"]["bleu_signature"] and "tok:spm-mini-m2m@" in found["test"]["spbleu_signature"]
     assert json.loads(json.dumps(found))["test"] == found["test"]
-    assert not list((cache / "tuning").glob("*"))  # weights are not kept
+    assert not list((own_cache / "tuning").glob("*"))  # weights are not kept
     again = tuning.scores(settings, system)
     assert {**again, "curves": None} == {**found, "curves": None}
 
 
-def test_the_model_as_it_came_is_a_system_without_a_stage(cache, data):
+def test_the_model_as_it_came_is_a_system_without_a_stage(own_cache, data):
     found = tuning.scores(settings_of(data), System("hi"))
     assert found["loss"] == found["parent_loss"] and found["curves"] == []
 
 
-def test_a_profile_reads_its_own_cells_and_a_changed_run_computes_what_is_not_there(cache, data, tmp_path, monkeypatch):
+def test_a_profile_reads_its_own_cells_and_a_changed_run_computes_what_is_not_there(
+    own_cache, data, tmp_path, monkeypatch
+):
     monkeypatch.setattr(cells, "reference_dir", lambda profile: tmp_path / profile)
     plain = profiles.resolve("mini", kind=Tuning)
     other = profiles.resolve("mini", kind=Tuning, targets=["tr"])  # the same in all that decides a system's scores
@@ -103,15 +95,15 @@ def test_a_profile_reads_its_own_cells_and_a_changed_run_computes_what_is_not_th
     assert own.path.is_relative_to(tmp_path)
     with pytest.raises(Failure, match=r"is missing; .* run: langsim reproduce"):
         tuning.obtain(plain, [system])
-    assert tuning.cell_of(other, system).path.is_relative_to(cache)  # no command of the profile would ever make it
+    assert tuning.cell_of(other, system).path.is_relative_to(own_cache)  # no command of the profile would ever make it
     cells.write(own, {"x": 1})
     assert tuning.cell_of(other, system) == own and tuning.obtain(other, [system]) == {system.id: {"x": 1}}
     changed = profiles.resolve("mini", kind=Tuning, learning_rate=0.1)
-    assert tuning.cell_of(changed, system).path.is_relative_to(cache)
+    assert tuning.cell_of(changed, system).path.is_relative_to(own_cache)
     assert tuning.cell_of(changed, system).path != tuning.cell_of(settings_of(data), system).path
 
 
-def test_what_is_there_is_read_and_not_trained_again(cache, studied, monkeypatch):
+def test_what_is_there_is_read_and_not_trained_again(own_cache, studied, monkeypatch):
     def trained(*arguments):
         raise AssertionError("trained again")
 
@@ -153,7 +145,7 @@ def test_the_families_are_those_of_the_page_on_families(studied):
         assert studied.pseudo["overlap"][target] == family.members
 
 
-def test_published_families(cache):
+def test_published_families(own_cache):
     settings = profiles.resolve("mini", kind=Tuning, families="paper")
     assert table2.table1(settings)["kl"]["fa"] == ("id", "sv", "de")
     with pytest.raises(UsageError, match="Table 1 has none for 'tr'"):
@@ -183,11 +175,11 @@ def test_differences_and_statements(studied):
     assert one.estimate == pytest.approx(np.mean(values) - vanilla)
     same = studied.difference("FT", "FT", "Avg.", "bleu")
     assert same.estimate == 0
-    frame = translation_study.claims_frame(studied)
+    frame = translation_claims.frame(studied)
     assert set(frame["scope"]) == {"average", "fa", "hi"} and set(frame["verdict"]) <= {SAME, OPPOSITE, UNDECIDED}
     assert (frame["underpowered"] == (frame["detectable"] > frame["measure"].map({"bleu": 1.5, "chrf": 1.0}))).all()
-    assert len(translation_study.claims_table(frame, "bleu")) == len(frame) / 2
-    assert "80%" in str(translation_study.power_reading(frame))
+    assert len(translation_claims.table(frame, "bleu")) == len(frame) / 2
+    assert "80%" in str(translation_claims.power_reading(frame))
 
 
 def test_an_average_redraws_what_targets_share_together(studied):
@@ -240,16 +232,16 @@ def test_families_beside_the_traditional_ones(studied):
         )
     alike = replace(studied, plan=replace(studied.plan, rows={**studied.plan.rows, "KL": studied.plan.rows["LF"]}))
     assert "KL's for fa hi" in str(translation_study.families_reading(alike))
-    same = translation_study.claims_frame(alike).query("row == 'KL' and baseline == 'LF'")
+    same = translation_claims.frame(alike).query("row == 'KL' and baseline == 'LF'")
     assert same["same_systems"].all() and (same["difference"] == 0).all()
-    assert (translation_study.claims_table(same, "chrf")["verdict"] == "none: the same systems").all()
+    assert (translation_claims.table(same, "chrf")["verdict"] == "none: the same systems").all()
 
 
 def test_k_and_single_auxiliaries(studied):
-    frame = translation_study.k_frame(studied)
+    frame = k_search.frame(studied)
     assert len(frame) == len(table2.KS) * 3
-    assert "40%" in str(translation_study.k_reading(frame))
-    assert list(translation_study.k_table(frame).columns) == ["fa", "hi", "Avg."]
+    assert "40%" in str(k_search.reading(frame))
+    assert list(k_search.table(frame).columns) == ["fa", "hi", "Avg."]
     gains = translation_study.singles(studied)
     base = np.mean([studied.scores[f"fa.alone.s{seed}"]["test"]["chrf"] for seed in studied.settings.seeds])
     assert gains.loc["fa", "bn"] == studied.scores["fa.equal=bn.s0"]["test"]["chrf"] - base
@@ -269,12 +261,12 @@ def test_a_row_that_did_not_learn_is_marked(studied):
     assert not translation_study.did_train(with_losses(5.0, 5.0), "FT", "fa")
 
 
-def test_bad_input_is_one_line(cache, data):
+def test_bad_input_is_one_line(own_cache, data):
     with pytest.raises(UsageError, match="corpus 'files' has no text in 'tr'"):
         translation_study.study(settings_of(data, languages=["fa", "tr"], targets=["tr"]))
     without = data.with_name("without.tsv")
     without.write_text("\n".join(line for line in data.read_text().splitlines() if not line.startswith("TEST")))
-    with pytest.raises(UsageError, match="pool of corpus 'files': unknown"):
+    with pytest.raises(UsageError, match="corpus 'files' has no text in the pool TEST, only in DEV, FINETUNE; systems"):
         translation_study.study(settings_of(without))
     with pytest.raises(UsageError, match="domain of corpus 'files': unknown"):
         tuning.pairs(settings_of(data, adaptation="nams"), "fa", "TEST")

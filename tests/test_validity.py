@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from langsim import validity
+from langsim import profiles, results, table2, translation_study, validity
 
 CODES = list("abcdefghi")
 
@@ -58,3 +58,25 @@ def test_what_predicts_is_found_and_noise_is_not(gains):
 def test_equal_gains_are_predicted_by_nothing(gains):
     (found,) = validity.predictions(gains * 0, {"x": matrix(6)})
     assert found.value == 0 and found.p_value == 1
+
+
+def test_the_committed_correlations_have_the_tolerances_of_the_page():
+    saved = results.read_result(results.reference_dir("mini") / "pf-table2-validity.csv")
+    assert saved.tolerances == validity.TOLERANCES
+
+
+def test_without_single_auxiliaries_there_is_no_question(tmp_path):
+    settings = profiles.resolve("mini", kind=profiles.Tuning, singles="none")
+    measures = ["kl", "mse", "overlap", *map(table2.key_of, table2.KS)]
+    pseudo = {measure: {target: ["ar"] for target in settings.targets} for measure in measures}
+    plan = table2.plan_of(settings, pseudo)
+    assert plan.singles == {} and plan.rows["FT"] and plan.by_k
+    study = translation_study.Study(settings, pseudo, plan, {}, {}, {})
+    gains = translation_study.singles(study)
+    assert gains.shape == (0, 17)
+    found = validity.predictions(gains, validity.predictors(settings))
+    assert found == [] and validity.table(found).empty and "not asked" in str(validity.reading(found))
+    for name, frame in (("gains", translation_study.gains_frame(study)), ("validity", validity.frame(found))):
+        file = results.write_result(name, frame, signature="model:a@b", folder=tmp_path)
+        read = results.read_result(file).frame
+        assert read.empty and list(read.columns) == list(frame.columns)

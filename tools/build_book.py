@@ -7,6 +7,7 @@ built whole, because Sphinx says a warning only once.
 """
 
 import hashlib
+import math
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,8 @@ def stage(executed: Path, build: Path) -> None:
         shutil.copy2(source, target)
     generated = book / "book" / "generated"
     generated.mkdir()
-    texts = {"parameters": parameters(), "exhibits": exhibits(book), "corpus": corpus(), **speed_tables.tables(table)}
+    texts = {"parameters": parameters(), "exhibits": exhibits(book), "corpus": corpus(), "paper_costs": paper_costs()}
+    texts |= speed_tables.tables(table)
     for name, text in texts.items():
         (generated / f"{name}.md").write_text(text, encoding="utf-8")
 
@@ -144,6 +146,35 @@ def corpus() -> str:
         table(("reason", "texts"), [(reason, f"{count:,}") for reason, count in text.notes.items()]),
         f"Digest of all of it: `{text.digest[:12]}`.\n",
     ])  # fmt: skip
+
+
+def paper_costs() -> str:
+    """What parts of Table 2 cost at `paper` at most, by the estimate of the dry run."""
+    from langsim import profiles, training_costs
+    from langsim.costs import shapes_of
+
+    gpus = training_costs.GPUS[:2]
+    size = sum(math.prod(shape) for shape in shapes_of(profiles.defaults("paper")["model"]))
+    few = {"seeds": [0], "draws": 1}
+    less, everything, three = {**few, "updates": 40_000}, (), ("FT", "LF", "Overlap")
+    wanted = [
+        ("everything, as the profile is", {}, everything),
+        ("everything, `seeds: [0]`, `draws: 1`", few, everything),
+        ("the same, `updates: 40000`", less, everything),
+        ("the same, `targets: [fa]`", {**less, "targets": ["fa"]}, everything),
+        ("FT, LF and Overlap alone, as the profile is", {}, three),
+        ("the same, `seeds: [0]`", few, three),
+        ("the same, `updates: 40000`", less, three),
+        ("the same, `targets: [fa]`", {**less, "targets": ["fa"]}, three),
+    ]
+    rows = []
+    for what, changes, names in wanted:
+        settings = profiles.resolve("paper", kind=profiles.Tuning, **changes)
+        counts = training_costs.parts(settings)
+        systems = len(settings.targets) * sum(counts[name] for name in names or counts)
+        hours = (systems * training_costs.gpu_seconds(size, settings, gpu) / 3600 for gpu in gpus)
+        rows.append((what, systems, *(f"{value:,.0f}" for value in hours)))
+    return table(("what", "systems trained", *(f"hours of one {gpu.name}" for gpu in gpus)), rows)
 
 
 def download(book: Path, file: str) -> str:

@@ -9,13 +9,15 @@ FOLDER = Path(__file__).resolve().parent.parent / "data" / "benchmarks"
 PLAIN = "forward and backward"
 OURS = {"batch": "`batch`", "per_example": "`per_example`"}
 AIMS = {"batch": 1.1, "per_example": 1.5}  # times as long as a plain pass, at most; the latter at T = 32
+AMOUNT = r"(?P<amount>\d+) (?P<unit>target tokens|sentences)"
 Table = Callable[[tuple, list[tuple]], str]
 
 
 def tables(table: Table, folder: Path = FOLDER) -> dict[str, str]:
     """Name of a generated page -> its text. `table` turns columns and rows into Markdown."""
     makers = {"fisher": _fisher, "all_pairs": _all_pairs, "paper_size": _paper_size}
-    makers |= dict.fromkeys(("threshold", "training", "decoding", "lslo"), _peers)
+    makers |= dict.fromkeys(("training", "decoding"), _rates)
+    makers |= dict.fromkeys(("threshold", "lslo"), _peers)
     return {f"speed_{name}": "\n".join(maker(table, _read(folder, name))) for name, maker in makers.items()}
 
 
@@ -96,6 +98,19 @@ def _peers(table: Table, rows: pd.DataFrame) -> Iterator[str]:
         body.append((case, _both(ours["ours_seconds"], ours["ours_peak_mb"]), *shown))
     yield table(("case", f"`{rows['ours'].iloc[0]}`", *(f"{peer}, times as long" for peer in peers)), body)
     yield _measured_on(rows)
+
+
+def _rates(table: Table, rows: pd.DataFrame) -> Iterator[str]:
+    """How much is done in a second, the amount being the last of the case: `..., 128 sentences`; then as `_peers`."""
+    amounts = rows["case"].str.extract(AMOUNT)
+    unit = amounts["unit"].iloc[0]
+    body = []
+    for row, amount in zip(rows.itertuples(), amounts["amount"].astype(float), strict=True):
+        ours, theirs = (f"{amount / seconds:,.4g}" for seconds in (row.ours_seconds, row.peer_seconds))
+        body.append((row.case, ours, theirs, f"**{row.ratio:.2g}**"))
+    yield table((f"{unit} a second", f"`{rows['ours'].iloc[0]}`", rows["peer"].iloc[0], "ratio"), body)
+    yield "And in time and memory:\n"
+    yield from _peers(table, rows)
 
 
 def _paper_size(table: Table, rows: pd.DataFrame) -> Iterator[str]:

@@ -6,13 +6,13 @@ all is selected by the target language, the cross-attention's k and v among it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import ValidationError, field_validator
 from transformers import PreTrainedModel
 
-from langsim.errors import Failure, UsageError
+from langsim.errors import UsageError
+from langsim.lslo.documents import Document, reason
 from langsim.lslo.projections import KINDS, projections
 from langsim.suggest import unknown
 
@@ -22,13 +22,10 @@ STRATEGIES = ("WL", "SRC", "TGT")
 TARGET_SHARE = 3 / 12  # of the encoder's layers, the top ones: section 6.1
 
 
-class Architecture(BaseModel):
-    """Full module name -> the language that selects its LoRA; a module that is not named has none.
+class Architecture(Document):
+    """Full module name -> the language that selects its LoRA; a module that is not named has none."""
 
-    Equal architectures are equal objects. As text it is JSON.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    called = "architecture"
 
     modules: dict[str, Side]
 
@@ -38,25 +35,6 @@ class Architecture(BaseModel):
         if not modules:
             raise ValueError("no module is named")
         return modules
-
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        Path(path).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "Architecture":
-        """Read what `save` wrote.
-
-        Raises:
-            UsageError: no such file.
-            Failure: it holds no architecture.
-        """
-        try:
-            return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UsageError(f"no architecture at '{path}'") from error
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise Failure(f"'{path}' holds no architecture: {reason(error)}") from error
 
 
 def by_layer(
@@ -127,12 +105,3 @@ def of(architecture: Architecture | Mapping[str, Side]) -> Architecture:
         return Architecture(modules=dict(architecture))
     except (ValidationError, TypeError, ValueError) as error:
         raise UsageError(f"no architecture: {reason(error)}") from error
-
-
-def reason(error: Exception) -> str:
-    """The first thing that is wrong, in one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return f"{where}: {first['msg']}" if where else first["msg"]
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -26,13 +26,15 @@ def losses(loaded: LoadedModel, model: Model, pairs: EncodedPairs, *, tokens: in
     """Negative log-likelihood of the targets of every direction, teacher-forced: batches of at most `tokens` positions
     mix directions.
 
+    The token of the target language, which begins a target, is not scored: translation is given it, and a LoRA of that
+    language knows it, where a whole model can't know from the source which language is wanted.
+
     Args:
         loaded: whose texts the pairs are.
         model: in evaluation mode afterwards.
 
     Returns:
-        one row a direction: source, target, nll (mean, nats per token, end of sentence and language token scored),
-        tokens.
+        one row a direction: source, target, nll (mean, nats per token, end of sentence scored), tokens.
 
     Raises:
         Failure: a likelihood that is no number.
@@ -40,6 +42,7 @@ def losses(loaded: LoadedModel, model: Model, pairs: EncodedPairs, *, tokens: in
     model.eval()
     number = {direction: i for i, direction in enumerate(pairs.sizes)}
     total, count = np.zeros(len(number)), np.zeros(len(number), dtype=np.int64)
+    given = {target: loaded.first_token(target) for target in dict.fromkeys(target for _, target in number)}
     inner, device = base(model), next(model.parameters()).device
     for indexes in BatchStream(pairs, SamplingRule.parse("proportional"), "mixed", tokens, 0).epoch(0):
         directions = pairs.groups(indexes)
@@ -47,10 +50,17 @@ def losses(loaded: LoadedModel, model: Model, pairs: EncodedPairs, *, tokens: in
         call = called(model, directions, routed=isinstance(model, Routed))
         logits, observed = scored_logits(call, inner, batch)
         values = cross_entropy(logits.float(), observed, reduction="none").double()
-        row = (batch["labels"] != -100).nonzero()[:, 0]
-        of_rows = torch.zeros(len(indexes), dtype=torch.float64, device=device).index_add_(0, row, values)
+        row, place = (batch["labels"] != -100).nonzero().unbind(1)
+        known = torch.tensor([given[target] is not None for _, target in directions], device=device)
+        scored = (place > 0) | ~known[row]
+        of_rows = torch.zeros(len(indexes), dtype=torch.float64, device=device)
+        of_rows.index_add_(0, row[scored], values[scored])
         np.add.at(total, [number[direction] for direction in directions], of_rows.cpu().numpy())
-        np.add.at(count, [number[direction] for direction in directions], pairs.target.lengths[indexes])
+        np.add.at(
+            count,
+            [number[direction] for direction in directions],
+            torch.bincount(row[scored], minlength=len(indexes)).cpu().numpy(),
+        )
     for direction, i in number.items():
         if not np.isfinite(total[i]):
             raise Failure(f"the likelihood of the {'-'.join(direction)} text is not finite: lower learning_rate")

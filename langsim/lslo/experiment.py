@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from langsim import paths
 from langsim.errors import Failure, UsageError
-from langsim.lslo.architecture import Architecture, reason, strategy
+from langsim.lslo.architecture import Architecture, strategy
+from langsim.lslo.documents import reason
 from langsim.lslo.model import LSLo, wrap
 from langsim.lslo.projections import FEED_FORWARD, KINDS
 from langsim.lslo.pruning import Matrices, Pruning, Scope

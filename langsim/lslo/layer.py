@@ -10,6 +10,7 @@ Of whole models: `benchmarks/lslo_speed.py`.
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ SPANS = ("full", "slice")
 INITS = ("gaussian", "kaiming")
 
 
-class LoRALinear(nn.Linear):
+class LoRALinear(nn.Linear, ABC):
     """A frozen linear projection to which LoRAs of languages add; scale 1, no dropout, no bias of their own.
 
     It takes over the weight and bias of a plain one, by the same names. The LoRAs stand one below the other: those of
@@ -57,9 +58,9 @@ class LoRALinear(nn.Linear):
         missing = self.out_features - self.widths[1]
         return pad(found, (0, missing)) if missing else found
 
+    @abstractmethod
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """x: (N, ..., inputs) -> B A x (N, ..., outputs), with the LoRAs of each row's languages."""
-        raise NotImplementedError
 
     def gathered(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """The product where row i uses the lines index[i] (N, r), what each gives times mask[i] (N, 1, r)."""

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from torch.nn.utils import prune
 
 from langsim.errors import Failure, UsageError
-from langsim.lslo.architecture import reason
+from langsim.lslo.documents import reason
 from langsim.lslo.layer import LSLoLinear
 from langsim.lslo.model import LSLo
 

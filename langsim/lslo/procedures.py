@@ -22,7 +22,7 @@ from langsim.lslo.weight_learning import Learned
 from langsim.lslo_settings import LSLoSettings
 from langsim.paths import cache_dir
 
-VERSION = 1
+VERSION = 2  # since 2 the language token is not scored
 ROWS, WEIGHTS = "lslo", "lslo-weights"
 # What of the settings decides no scores, or is signed by its content.
 ELSEWHERE = {"profile", "model", "corpus", "data", "languages", "more_languages", "classes", "ranks", "seeds"}

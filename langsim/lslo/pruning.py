@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch.nn.utils import prune
 
 from langsim.errors import UsageError
-from langsim.lslo.architecture import reason
+from langsim.lslo.documents import reason
 from langsim.lslo.layer import LSLoLinear
 from langsim.lslo.model import LSLo
 from langsim.lslo.projections import Projection, projections

@@ -1,10 +1,12 @@
 """Which trainings the tables of part II take: rows of different tables that are one experiment are trained once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from langsim.errors import Failure
-from langsim.lslo.experiment import Experiment, experiments
-from langsim.lslo_settings import LSLoSettings
+from langsim.lslo.experiment import ClassPruning, Experiment, experiments
+from langsim.lslo.schedule import Schedule, published
+from langsim.lslo_settings import PRUNED, LSLoSettings, parse_ranks
 
 TABLES = {  # exhibit -> which languages of the settings it is on
     "lslo-table1": "languages",
@@ -72,11 +74,21 @@ def _experiments(settings: LSLoSettings, exhibit: str) -> list[Experiment]:
     if not settings.ranks:
         return printed
     order = list(dict.fromkeys(settings.classes_of().values()))
-    own = [
-        Experiment.of(name=f"{row}+WL", trains="lslo", ranks=dict(zip(order, map(int, row.split(";")), strict=True)))
-        for row in settings.ranks
-    ]
-    return [*printed[:2], *own]
+    return [*printed[:2], *(_own(row, order) for row in settings.ranks)]
+
+
+def _own(row: str, classes: Sequence[str]) -> Experiment:
+    """A row of the settings' ranks, named as the paper names its rows."""
+    ranks, ratio = parse_ranks(row)
+    name = ";".join(map(str, ranks)) + "+WL" + (f"+GPS({ratio:g})" if ratio else "")
+    made = Experiment.of(name=name, trains="lslo", ranks=dict(zip(classes, ranks, strict=True)))
+    if not ratio:
+        return made
+    times = published("LSLo")[0]
+    schedule = Schedule.of(ratio, times.start, times.length, times.total)
+    pruned = tuple(name for name in PRUNED if name in made.ranks)
+    pruning = ClassPruning(classes=pruned, scope="tensor", matrices="A and B", schedule=schedule)
+    return made.model_copy(update={"pruning": pruning})
 
 
 def jobs(settings: LSLoSettings) -> dict[str, Job]:

@@ -62,7 +62,8 @@ def check(settings: LSLoSettings) -> dict[str, dict[str, int]]:
     """To be called before anything expensive: how many items every text of the settings has.
 
     Returns:
-        "languages" and "more_languages" -> "training", "watched", "scored" -> items.
+        "languages" and (where the settings have no ranks of their own: Table 2) "more_languages" -> "training",
+        "watched", "scored" -> items.
 
     Raises:
         UsageError: as `text`; a language that the model has no token for; an engine that can't use the model.
@@ -73,7 +74,7 @@ def check(settings: LSLoSettings) -> dict[str, dict[str, int]]:
 
         ctranslate.require(loaded)
     found = {}
-    for which in ("languages", "more_languages"):
+    for which in ("languages",) if settings.ranks else ("languages", "more_languages"):
         codes = list(settings.classes_of(which))
         for code in codes:
             loaded.encode("", "", code, code)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from langsim.errors import Failure, UsageError
-from langsim.lslo.architecture import reason
+from langsim.lslo.documents import reason
 from langsim.lslo.model import LSLo, Settings, wrap
 
 SETTINGS, TENSORS = "lslo.json", "lslo.safetensors"

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from langsim import papers
 from langsim.errors import UsageError
-from langsim.lslo.architecture import reason
+from langsim.lslo.documents import reason
 from langsim.suggest import unknown
 
 

@@ -13,6 +13,7 @@ from langsim.cells import Cell, Scores
 from langsim.lslo import procedures, running
 from langsim.lslo.experiment import Experiment, experiments
 from langsim.lslo_settings import LSLoSettings
+from langsim.readings import Prose, prose
 
 KIND = "lslo-sweep"
 VERSION = 1
@@ -58,6 +59,17 @@ def table(profile: str = "mini") -> pd.DataFrame:
         row = {"trains": made.trains, "row": cell.id.split(".")[0], "rate": rate}
         found.append(row | {"loss": cells.read(cell)["loss"]})
     return pd.DataFrame(found).sort_values(["trains", "row", "rate"], ignore_index=True)
+
+
+def recorded(profile: str = "mini") -> pd.DataFrame | Prose:
+    """For a page: rates in rows, what is trained in columns, with the loss of each; or that there is none."""
+    planned = [Cell(KIND, id, dict(inputs), VERSION, profile) for id, inputs in plan(profile).items()]
+    if not planned or any(map(cells.problem, planned)):
+        return prose(f"No sweep is recorded at `{profile}`: the rates were given.")
+    found = table(profile)
+    found["text"] = found["row"] + ": " + found["loss"].map("{:.3f}".format)
+    wide = found.groupby(["trains", "rate"])["text"].agg(", ".join).unstack("trains").fillna("–")
+    return wide.rename_axis(index="rate", columns=None).rename(index="{:g}".format)
 
 
 def best(profile: str = "mini") -> dict[str, float]:

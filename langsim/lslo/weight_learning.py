@@ -10,16 +10,16 @@ The paper gives no initial weights; here they are equal. Its setting is rank 8, 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import field_validator
 from torch import nn
 from transformers import PreTrainedModel
 
 from langsim.errors import Failure, UsageError
-from langsim.lslo.architecture import Architecture, Side, by_layer, reason
+from langsim.lslo.architecture import Architecture, Side, by_layer
+from langsim.lslo.documents import Document
 from langsim.lslo.layer import LoRALinear, widths
 from langsim.lslo.model import Routed, check_options, plain_module, ranks_of
 from langsim.lslo.projections import KINDS, projections
@@ -79,14 +79,14 @@ def _lines(plan: Plan, rows: int, device: torch.device) -> tuple[torch.Tensor, t
     return index, mask
 
 
-class Learned(BaseModel):
-    """What weight learning found: (source weight, target weight) of every layer, the lowest first. As text it is JSON.
+class Learned(Document):
+    """What weight learning found: (source weight, target weight) of every layer, the lowest first.
 
     Attributes:
         kinds: of the projections that shared the weights.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    called = "learned weights"
 
     model_type: str
     kinds: tuple[str, ...]
@@ -135,25 +135,6 @@ class Learned(BaseModel):
                 for side, weight in zip(SIDES, pair, strict=True)
             ]
         )
-
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        Path(path).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "Learned":
-        """Read what `save` wrote.
-
-        Raises:
-            UsageError: no such file.
-            Failure: it holds no learned weights.
-        """
-        try:
-            return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UsageError(f"no learned weights at '{path}'") from error
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise Failure(f"'{path}' holds no learned weights: {reason(error)}") from error
 
 
 class WeightLearning(Routed):

@@ -1,0 +1,99 @@
+"""Figure 1: by which language each layer wants to be indexed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from langsim import papers
+from langsim.bootstrap import Difference
+from langsim.errors import UsageError
+from langsim.lslo import intervals, procedures
+from langsim.lslo.weight_learning import SIDES, STACKS, Learned
+from langsim.lslo_settings import LSLoSettings
+from langsim.readings import Prose, number, prose
+
+TOLERANCES = {"weight": 0.05}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What weight learning found: seed -> weights of every layer."""
+
+    found: Mapping[int, Learned]
+
+    def target(self, stack: str) -> np.ndarray:
+        """(K, layers) weight of the target language, one line a seed, the lowest layer first."""
+        return np.array([[target for _, target in getattr(one, stack)] for one in self.found.values()])
+
+    def contrast(self, scope: str) -> Difference:
+        """What the statements are about, over seeds: "encoder: top minus bottom"; "encoder: bottom", "encoder: top" and
+        "decoder" (its mean) minus one half.
+
+        Raises:
+            UsageError: another one.
+        """
+        encoder = self.target("encoder")
+        known = {
+            "encoder: top minus bottom": encoder[:, -1] - encoder[:, 0],
+            "encoder: bottom": encoder[:, 0] - 0.5,
+            "encoder: top": encoder[:, -1] - 0.5,
+            "decoder": self.target("decoder").mean(1) - 0.5,
+        }
+        if scope not in known:
+            raise UsageError(f"no scope {scope!r} of learned weights; there are {', '.join(known)}")
+        return intervals.over_seeds(known[scope])
+
+
+def weights(settings: LSLoSettings, *, jobs: int | None = None) -> Weights:
+    """Read or compute it.
+
+    Raises:
+        Failure: a cell of the profile is missing or stale.
+    """
+    return Weights(procedures.weights(settings, jobs))
+
+
+def frame(found: Weights) -> pd.DataFrame:
+    """One row a stack, layer (from 1), side and seed: weight."""
+    lines = [
+        {"stack": row.stack, "layer": row.layer + 1, "side": row.side, "seed": seed, "weight": row.weight}
+        for seed, learned in found.found.items()
+        for row in learned.frame().itertuples()
+    ]
+    return pd.DataFrame(lines)
+
+
+def panels(weighed: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
+    """Stack to what `charts.dots` takes: means with the least and the greatest of the seeds, the top layer on top."""
+    shown = {}
+    for stack in STACKS:
+        part = weighed[weighed["stack"] == stack]
+        lines = []
+        for layer in sorted(part["layer"].unique(), reverse=True):
+            for side in SIDES:
+                values = part[(part["layer"] == layer) & (part["side"] == side)]["weight"]
+                line = {"row": f"layer {layer}", "series": side, "value": values.mean()}
+                lines.append(line | {"low": values.min(), "high": values.max()})
+        shown[stack.capitalize()] = pd.DataFrame(lines)
+    return shown
+
+
+def reading(found: Weights) -> Prose:
+    """Which side each layer takes, how sure the seeds are, and what is in print."""
+    whole = procedures.mean(list(found.found.values()))
+    told, split = [], 0
+    for stack in STACKS:
+        sides = whole.sides(stack)
+        told.append(f"{stack}: {', '.join(sides)} (from layer 1 up)")
+        split += int(sum(len(set(column > 0.5)) > 1 for column in found.target(stack).T))
+    furthest = max(float(np.abs(found.target(stack) - 0.5).max()) for stack in STACKS)
+    printed = [f"{row.stack} {row.layers} {row.value}" for row in papers.published("lslo-fig1").itertuples()]
+    return prose(
+        f"By the mean over the seeds ({len(found.found)}), the layers take: {'; '.join(told)}.",
+        f"In {split} of the layers the seeds disagree." if split else "In every layer all seeds agree.",
+        f"No weight is further than {number(furthest, 3)} from one half: the softmax pair starts at equal weights, and "
+        "this training is short.",
+        f"In print (layers of 12): {'; '.join(printed)}.",
+    )

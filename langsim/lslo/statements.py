@@ -1,0 +1,220 @@
+"""The second paper's statements, decided by computation: same direction, opposite, or undecided.
+
+They are data (`data/claims/lslo.csv`), and they, the thresholds in them and those here were written down before any
+result. A statement is held against the estimate, the 95% interval and the p-value (after Holm's correction for all
+statements that a page decides by one measure) of what it is about:
+
+    difference   of two rows of a table in one column: in nats per token over all directions (languages and seeds drawn
+                 again), and in chrF2 and spBLEU over the directions that are translated (text and seeds drawn again)
+    epochs       the loss after the last epoch beyond that after the first, over seeds
+    weights      what weight learning found, over seeds
+    demand       of languages: languages of the classes exchanged
+    place        of matrices within languages: signs of the languages' differences exchanged
+
+A statement about a row that did not train is undecided, whatever its numbers; so is one that can't be tested.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED, holm
+from langsim.bootstrap import Difference
+from langsim.lslo.curves import Curves
+from langsim.lslo.demand import Demand
+from langsim.lslo.indexing import Weights
+from langsim.lslo.study import NAMES, NLL, Study
+from langsim.paths import DATA
+from langsim.readings import Prose, number, p, prose
+from langsim.tables import read_table
+
+PATH = DATA / "claims" / "lslo.csv"
+COLUMNS = ("id", "statement", "test", "exhibit", "row", "baseline", "scope", "direction", "published", "unit")
+COLUMNS += ("threshold", "source")
+MEASURES = (NLL, "chrf", "spbleu")  # of differences of rows
+# The least difference of rows that has to be able to be found, and what counts as none; the rest is in the file.
+THRESHOLDS = {NLL: 0.05, "chrf": 1.0, "spbleu": 1.5}
+MARGINS = {NLL: 0.02, "chrf": 0.5, "spbleu": 0.5}
+SIGNS = {"higher": 1, "lower": -1, "equal": 0}
+TOLERANCES = {"estimate": 5.0, "low": 8.0, "high": 8.0, "p": 1.0, "adjusted": 1.0, "detectable": 8.0}
+
+Evidence = Study | Curves | Weights | Demand
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One line of the file. `published` is in spBLEU, NaN where nothing is in print; `threshold` in `unit`."""
+
+    id: str
+    statement: str
+    test: str
+    exhibit: str
+    row: str
+    baseline: str
+    scope: str
+    direction: str
+    published: float
+    unit: str
+    threshold: float
+    source: str
+
+
+def load() -> list[Statement]:
+    """All of them, in the order of the file."""
+    found = []
+    for row in read_table(PATH, COLUMNS):
+        numbers = {name: float(row[name] or "nan") for name in ("published", "threshold")}
+        found.append(Statement(**{name: row[name] for name in COLUMNS} | numbers))
+    return found
+
+
+def frame(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
+    """One row a statement about the exhibits given and measure: what was measured, and the verdict.
+
+    Args:
+        evidence: exhibit -> its rows, curves, weights or demands.
+    """
+    lines = []
+    for one in load():
+        if one.exhibit in evidence:
+            lines += [_measured(one, evidence[one.exhibit], measure) for measure in _measures(one)]
+    found = pd.DataFrame(lines)
+    for _, part in found.groupby("family"):
+        found.loc[part.index, "adjusted"] = holm(part["p"].to_numpy())
+    found["verdict"] = [_verdict(row) for row in found.itertuples()]
+    found["underpowered"] = found["detectable"] > found["threshold"]
+    return found.drop(columns="family")
+
+
+def _measures(one: Statement) -> tuple[str, ...]:
+    return MEASURES if one.test == "difference" else (one.unit,)
+
+
+def _measured(one: Statement, evidence: Evidence, measure: str) -> dict[str, object]:
+    found, note = _tested(one, evidence, measure)
+    nothing = math.nan
+    return {
+        "id": one.id,
+        "statement": one.statement,
+        "exhibit": one.exhibit,
+        "row": one.row,
+        "baseline": one.baseline,
+        "scope": one.scope,
+        "measure": measure,
+        "direction": one.direction,
+        "published": one.published,
+        "estimate": found.estimate if found else nothing,
+        "low": found.low if found else nothing,
+        "high": found.high if found else nothing,
+        "p": found.p if found else nothing,
+        "adjusted": nothing,
+        "detectable": found.detectable if found else nothing,
+        "threshold": _threshold(one, measure),
+        "note": note,
+        "source": one.source,
+        # What decides without a translation is one family, each measure of translations another.
+        "family": measure if measure in ("chrf", "spbleu") else NLL,
+    }
+
+
+def _threshold(one: Statement, measure: str) -> float:
+    if one.test != "difference":
+        return one.threshold
+    return (THRESHOLDS if SIGNS[one.direction] else MARGINS)[measure]
+
+
+def _tested(one: Statement, evidence: Evidence, measure: str) -> tuple[Difference | None, str]:
+    """What was measured, and why it decides nothing if it does not."""
+    if isinstance(evidence, Study):
+        if missing := [name for name in (one.row, one.baseline) if name not in evidence.rows]:
+            return None, f"no row {missing[0]} in this run"
+        if one.scope not in (*evidence.counts, "AVG"):
+            return None, f"no directions {one.scope} in this run"
+        idle = [name for name in (one.row, one.baseline) if not evidence.trained(name)]
+        note = f"{idle[0]} did not train" if idle else ""
+        return evidence.difference(one.row, one.baseline, one.scope, measure), note
+    if isinstance(evidence, Curves):
+        named = [name for name in (one.row, one.baseline) if name]
+        if missing := [name for name in named if name not in evidence.study.rows]:
+            return None, f"no row {missing[0]} in this run"
+        if one.scope not in evidence.study.counts:
+            return None, f"no directions {one.scope} in this run"
+        return evidence.rise(one.row, one.baseline, one.scope), ""
+    found = evidence.contrast(one.scope)
+    return found, "" if found else "no languages of these classes in this run"
+
+
+def _verdict(row: object) -> str:
+    if row.note or math.isnan(row.estimate):
+        return UNDECIDED
+    if not SIGNS[row.direction]:
+        return decided_level(row.low, row.high, row.threshold)
+    if not row.adjusted < LEVEL:  # NaN too
+        return UNDECIDED
+    return SAME if row.estimate * SIGNS[row.direction] > 0 else OPPOSITE
+
+
+def decided_level(low: float, high: float, margin: float) -> str:
+    """The verdict on a statement that two rows are level: the 95% interval within the margin, or outside."""
+    if -margin < low and high < margin:
+        return SAME
+    return OPPOSITE if low > margin or high < -margin else UNDECIDED
+
+
+def table(stated: pd.DataFrame, measure: str = "") -> pd.DataFrame:
+    """The statements, rounded for reading.
+
+    Args:
+        measure: of the differences of rows; none for what is decided otherwise.
+    """
+    chosen = stated[stated["measure"] == measure] if measure else stated[~stated["measure"].isin(MEASURES)]
+    digits = 2 if measure else 3
+    shown = pd.DataFrame(
+        {
+            "": [_what(row) for row in chosen.itertuples()],
+            "verdict": [_words(row) for row in chosen.itertuples()],
+            "published": [_published(row) for row in chosen.itertuples()],
+            "ours (95% interval)": [
+                f"{number(row.estimate, digits)} ({number(row.low, digits)} to {number(row.high, digits)})"
+                for row in chosen.itertuples()
+            ],
+            "p": chosen["adjusted"].map(lambda value: p(value).removeprefix("p = ")),
+            "in words": chosen["statement"],
+        }
+    )
+    return shown.set_index("").rename_axis(columns=NAMES.get(measure, ""), index=None)
+
+
+def _what(row: object) -> str:
+    compared = f"{row.row} − {row.baseline}" if row.baseline else row.row
+    return ", ".join(filter(None, (compared, row.scope)))
+
+
+def _published(row: object) -> str:
+    if not math.isnan(row.published):
+        return f"{row.published:+.2f}"
+    return {"higher": "above 0", "lower": "below 0"}[row.direction]
+
+
+def _words(row: object) -> str:
+    if row.note:
+        return f"{row.verdict}: {row.note}"
+    return f"{row.verdict}, underpowered" if row.underpowered and row.verdict == UNDECIDED else row.verdict
+
+
+def reading(stated: pd.DataFrame) -> Prose:
+    """How many go which way, by measure, and how much could have been found."""
+    told = []
+    groups = [(measure, stated[stated["measure"] == measure]) for measure in MEASURES]
+    groups.append(("", stated[~stated["measure"].isin(MEASURES)]))
+    for measure, part in groups:
+        if part.empty:
+            continue
+        counts = part["verdict"].value_counts()
+        names = ", ".join(f"{counts.get(name, 0)} {name}" for name in (SAME, OPPOSITE, UNDECIDED))
+        weak = int((part["underpowered"] & (part["verdict"] == UNDECIDED)).sum())
+        how = f"By {NAMES[measure]}" if measure else "Of what is no difference of rows"
+        told.append(f"{how}: {names}" + (f" ({weak} of these underpowered)." if weak else "."))
+    return prose(*told)

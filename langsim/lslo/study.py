@@ -1,0 +1,189 @@
+"""The rows of a table of part II with their scores: numbers by direction, means by pair of classes, differences.
+
+Three measures, each named for what it is: `nll`, nats per target token, on all directions; `chrf`, `bleu` and `spbleu`
+on the directions that are translated. In differences better is positive, so that of `nll` is baseline minus row.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import block_diag
+
+from langsim import bootstrap, models, scoring
+from langsim.bootstrap import Difference
+from langsim.cells import Scores
+from langsim.errors import UsageError
+from langsim.lslo import directions, intervals, procedures, rows, running
+from langsim.lslo.directions import Direction
+from langsim.lslo.rows import Job
+from langsim.lslo_settings import LSLoSettings
+from langsim.scoring import Measure
+
+NLL = "nll"
+NAMES = {"nll": "nats per token", "chrf": "chrF2", "spbleu": "spBLEU", "bleu": "BLEU"}
+WHOLE = ("AVG", "plain")
+NOISE = 2.0  # standard deviations of the seeds
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table's rows.
+
+    Attributes:
+        which: "languages" or "more_languages" of the settings.
+        rows: name -> its jobs, one a seed. Empty where the settings have ranks of their own, and the table others.
+        scores: id of a job -> what its cell holds.
+        references, units: translated direction -> the reference and the cluster of each sentence.
+    """
+
+    settings: LSLoSettings
+    exhibit: str
+    which: str
+    rows: Mapping[str, list[Job]]
+    scores: Mapping[str, Scores]
+    references: Mapping[Direction, list[str]]
+    units: Mapping[Direction, list[str]]
+
+    @cached_property
+    def classes(self) -> dict[str, str]:
+        """Language -> class."""
+        return self.settings.classes_of(self.which)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Pair of classes -> how many directions it has, in the order of a table's columns."""
+        return pd.Series(directions.labels(self.classes)).value_counts(sort=False).to_dict()
+
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """`bleu`, `chrf` and `spbleu`, as the cells were scored."""
+        pieces = self.settings.model if self.settings.model in models.shipped() else "mini-m2m"
+        return {one.name: one for one in (scoring.bleu(), scoring.chrf(), scoring.spbleu(pieces))}
+
+    def directions(self, measure: str) -> list[Direction]:
+        """Those that have a score by the measure."""
+        if not self.scores:
+            return []
+        one = next(iter(self.scores.values()))
+        return [tuple(text.split("-", 1)) for text in one["directions" if measure == NLL else "translated"]]
+
+    def values(self, row: str, measure: str) -> np.ndarray:
+        """(K, D) one line a seed, one number a direction."""
+        return np.array([self.scores[job.id][measure] for job in self.rows[row]], dtype=float)
+
+    def averages(self, row: str, measure: str) -> pd.DataFrame:
+        """One line a seed: H2H to V2V, AVG and plain (`langsim.lslo.directions.averages`)."""
+        named = self.directions(measure)
+        return pd.DataFrame(
+            [
+                directions.averages(dict(zip(named, line, strict=True)), self.classes)
+                for line in self.values(row, measure)
+            ]
+        )
+
+    def weights(self, scope: str) -> dict[str, float]:
+        """Pair of classes -> its weight in a column.
+
+        Raises:
+            UsageError: no such column.
+        """
+        if scope == "AVG":
+            return {name: count / sum(self.counts.values()) for name, count in self.counts.items()}
+        if scope == "plain":
+            return dict.fromkeys(self.counts, 1 / len(self.counts))
+        if scope not in self.counts:
+            raise UsageError(f"no column {scope!r}; there are {', '.join((*WHOLE, *self.counts))}")
+        return {scope: 1.0}
+
+    def difference(self, row: str, baseline: str, scope: str, measure: str) -> Difference:
+        """Row against baseline in one column, positive where the row is better. `nll` redraws languages and seeds
+        (`intervals.over_directions`), the scores of translations redraw clusters of the test set and seeds."""
+        scope_weights, seed = self.weights(scope), 0
+        if measure == NLL:
+            pair = (self.values(baseline, NLL), self.values(row, NLL))
+            return intervals.over_directions(*pair, self.directions(NLL), self.classes, scope_weights, seed=seed)
+        named = directions.labels(self.classes)
+        chosen = [one for one in self.directions(measure) if named[one] in scope_weights]
+        often = pd.Series([named[one] for one in chosen]).value_counts().to_dict()
+        weights = np.array([scope_weights[named[one]] / often[named[one]] for one in chosen])
+        score = self.measures[measure].score
+
+        def mean(sums: np.ndarray) -> np.ndarray:
+            parts = np.split(sums, len(chosen), axis=-1)
+            return sum(weight * score(part) for weight, part in zip(weights, parts, strict=True))
+
+        ours, theirs = (
+            [block_diag(*(self._statistics(job, one, measure) for one in chosen)) for job in self.rows[name]]
+            for name in (row, baseline)
+        )
+        units = [unit for one in chosen for unit in self.units[one]]
+        return bootstrap.difference(ours, theirs, units, mean, replicates=intervals.REPLICATES, seed=seed)
+
+    def _statistics(self, job: Job, direction: Direction, measure: str) -> np.ndarray:
+        key = (job.id, direction, measure)
+        if key not in self._kept:
+            place = self.directions(measure).index(direction)
+            hypotheses = self.scores[job.id]["hypotheses"][place]
+            self._kept[key] = self.measures[measure].statistics(hypotheses, self.references[direction])
+        return self._kept[key]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, Direction, str], np.ndarray]:
+        return {}
+
+    # Did it train? ---------------------------------------------------------------------------------------------------
+
+    def gains(self, row: str) -> np.ndarray:
+        """(K,) by how much the loss on the watched text, averaged over directions, fell from before training to its
+        least after an epoch, in nats per token. Empty for what is not trained."""
+        curves = [self.scores[job.id]["curve"] for job in self.rows[row]]
+        found = [[point["watched"]["AVG"] for point in curve] for curve in curves if curve]
+        return np.array([losses[0] - min(losses[1:]) for losses in found])
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of `gains` between seeds, pooled over all rows that have several."""
+        spread = [gains.var(ddof=1) for name in self.rows if len(gains := self.gains(name)) > 1]
+        return float(np.sqrt(np.mean(spread))) if spread else 0.0
+
+    def trained(self, row: str) -> bool:
+        """Whether the watched loss fell below the model's before training by more than two standard deviations of the
+        row's seeds (of a single one: of those that other rows have), at the end of some epoch (data rule 5). A row that
+        did not decides nothing."""
+        gains = self.gains(row)
+        noise = float(gains.std(ddof=1)) if len(gains) > 1 else self.noise
+        return not gains.size or bool(gains.mean() > NOISE * noise)
+
+
+def study(settings: LSLoSettings, exhibit: str, *, only: Collection[str] = (), jobs: int | None = None) -> Study:
+    """Read, or compute where a run has its own parameters, the rows of a table.
+
+    Args:
+        only: names of rows; none for all.
+
+    Raises:
+        UsageError: no such table or row; languages or text that can't be.
+        Failure: a cell of the profile is missing or stale: the command that makes it.
+    """
+    which, found = rows.TABLES.get(exhibit, "languages"), rows.rows(settings, exhibit)
+    if settings.ranks and exhibit != "lslo-table1":
+        found = {}
+    if missing := [name for name in only if name not in found]:
+        raise UsageError(f"no row {missing[0]!r} in {exhibit}; there are {', '.join(found)}")
+    chosen = {name: of for name, of in found.items() if not only or name in only}
+    ids = {job.id for of in chosen.values() for job in of}
+    scores = procedures.row_scores(settings, ids, jobs) if ids else {}
+    some = [tuple(text.split("-", 1)) for text in next(iter(scores.values()))["translated"]] if scores else []
+    pairs = running.text(settings, which, ["TEST"], some, settings.scored_items) if some else {}
+    return Study(
+        settings,
+        exhibit,
+        which,
+        chosen,
+        scores,
+        {one: [pair.target_text for pair in found] for one, found in pairs.items()},
+        {one: [pair.unit for pair in found] for one, found in pairs.items()},
+    )

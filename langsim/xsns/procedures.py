@@ -1,0 +1,237 @@
+"""The cells of part III: gold transfer, sub-networks, baselines; planned, made and read.
+
+Their ids can be read: `mini-xlmr.ner.de.s0` (a source and a seed), `mini-xlmr.ner.task-lm.s0`,
+`mini-xlmr.ner.task-lm.random-weights.s0`, `mini-xlmr.ner`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
+from pathlib import Path
+
+from langsim import cells, models, profiles, results
+from langsim.cells import Cell, Scores
+from langsim.models import LoadedModel
+from langsim.paths import cache_dir
+from langsim.xsns import labelled, measuring, texts, transfer
+from langsim.xsns.encoding import Encoder
+from langsim.xsns.settings import KINDS, XSNSSettings
+
+VERSION = 1
+TRANSFER, SUBNETWORKS, BASELINES = "xsns-transfer", "xsns-subnetworks", "xsns-baselines"
+# What decides the numbers of each kind of cells, beside the text, the model and what the id says.
+_READ = ("max_length", "window", "stride", "answer_length")
+DECIDING = {
+    TRANSFER: (*_READ, "patience", "warmup", "weight_decay", "clip_norm", "dropout", "batch_size"),
+    SUBNETWORKS: (*_READ, "recipe", "fisher_batch_size", "text_items", "text_grid", "p", "p_grid"),
+    BASELINES: ("max_length", "text_items", "seeds"),
+}
+GENERAL = ("corpus", "domain", "pool", "general_task")
+# Another machine rounds otherwise, and a training of few updates then takes another way.
+TOLERANCES = dict.fromkeys(("entity_f1", "token_f1", "accuracy", "sentence_accuracy", "squad_f1", "squad_em"), 15.0)
+TOLERANCES |= {"validation": 25.0, "loss": 1.0} | dict.fromkeys(("curve", "epochs", "best_epoch"), math.inf)
+TOLERANCES_SUBNETWORKS = {"jaccard": 0.02, "nats": 0.02, "mass": math.inf, "unknown": 0.001}
+TOLERANCES_BASELINES = {"matrix": 0.01}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell's work: `what` is a source and `seed` of a training, a kind of sub-network and a seed, or empty."""
+
+    model: str
+    task: str
+    what: str = ""
+    seed: int = 0
+    null: str = ""
+
+    @property
+    def id(self) -> str:
+        """Of its cell."""
+        parts = [Path(self.model).name, self.task, self.what, self.null, f"s{self.seed}" if self.what else ""]
+        return ".".join(part for part in parts if part)
+
+
+def jobs(settings: XSNSSettings, kind: str) -> list[Job]:
+    """Every cell of a kind that the settings have."""
+    return _JOBS[kind](settings)
+
+
+def _transfer_jobs(settings: XSNSSettings) -> list[Job]:
+    found = []
+    for task in settings.tasks:
+        sources = labelled.sources(settings, task, labelled.load(settings, task))
+        for model in settings.models_of(task):
+            found += [Job(model, task, source, seed) for source in sources for seed in settings.training_seeds]
+    return found
+
+
+def _subnetwork_jobs(settings: XSNSSettings) -> list[Job]:
+    """Every kind of Table 1 of the main model, the default kind of the others, and the nulls once."""
+    found, first = [], settings.kinds[0]
+    for task in settings.tasks:
+        kinds = [kind for kind in settings.kinds if not _same_text(settings, task, kind)]
+        found += [Job(settings.model, task, kind, seed) for kind in kinds for seed in settings.seeds]
+        found += [Job(settings.model, task, first, settings.seeds[0], null) for null in measuring.NULLS]
+        others = settings.models_of(task)[1:]
+        found += [Job(model, task, first, seed) for model in others for seed in settings.seeds]
+    return found
+
+
+def _same_text(settings: XSNSSettings, task: str, kind: str) -> bool:
+    """General text that is the task's own (T = W, as the paper's NER): no cell of its own."""
+    return KINDS[kind][0] == "general" and settings.general_task == task
+
+
+def _baseline_jobs(settings: XSNSSettings) -> list[Job]:
+    return [Job(model, task) for task in settings.tasks for model in settings.models_of(task)]
+
+
+_JOBS: dict[str, Callable[[XSNSSettings], list[Job]]] = {
+    TRANSFER: _transfer_jobs,
+    SUBNETWORKS: _subnetwork_jobs,
+    BASELINES: _baseline_jobs,
+}
+
+
+# What signs them ----------------------------------------------------------------------------------------------------
+
+
+def cell_of(settings: XSNSSettings, kind: str, job: Job) -> Cell:
+    """The profile's own where the run is the profile as it is, or where there is a good one; else one in the cache."""
+    own = Cell(kind, job.id, inputs(settings, kind, job), VERSION, settings.profile)
+    if not profiles.overrides(settings) or not cells.problem(own):
+        return own
+    return replace(own, folder=cache_dir() / "cells" / kind / results.digest_of(dict(own.inputs))[:16])
+
+
+def inputs(settings: XSNSSettings, kind: str, job: Job) -> dict[str, str]:
+    """What signs a cell."""
+    task = labelled.load(settings, job.task)
+    deciding = {name: getattr(settings, name) for name in DECIDING[kind]}
+    general = kind == BASELINES or (kind == SUBNETWORKS and KINDS[job.what][0] == "general")
+    if kind == TRANSFER:
+        recipe = transfer.Recipe.of(settings, task.kind)
+        deciding |= {"epochs": recipe.epochs, "learning_rate": recipe.learning_rate}
+    if general:
+        deciding |= {name: getattr(settings, name) for name in GENERAL}
+    found = {
+        "model": results.named(Path(job.model).name, _model_digest(job.model, settings.device)),
+        "task": results.named(task.name, task.digest),
+        "languages": results.digest_of(settings.targets_only(job.task))[:12],
+        "settings": results.digest_of(deciding)[:12],
+    }
+    if general:
+        found["corpus"] = results.named(settings.corpus, texts.corpus_of(settings).digest)
+    return found
+
+
+@cache
+def _model_digest(name: str, device: str) -> str:
+    return models.shipped_digest(name) if name in models.shipped() else model_of(name, device).digest
+
+
+@lru_cache(maxsize=2)
+def model_of(name: str, device: str) -> LoadedModel:
+    """A model by name, kept for the next call."""
+    return models.load(name, device=device)
+
+
+# What they hold -----------------------------------------------------------------------------------------------------
+
+
+def obtain(
+    settings: XSNSSettings, kind: str, wanted: Sequence[Job], *, at_once: int | None = None
+) -> dict[Job, Scores]:
+    """Scores of cells: read where they are there; else computed and kept in the cache, unless the run is a profile as
+    it is. Each is written as soon as it is done, so that an interrupted call continues; two processes that fill the
+    same table write the same numbers.
+
+    Args:
+        at_once: processes; None: what an enclosing `joblib.parallel_config` says, else one.
+
+    Raises:
+        UsageError: text, labels or a model that can't be.
+        Failure: a cell of the profile is missing or stale: the command that makes it.
+    """
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    planned = {job: cell_of(settings, kind, job) for job in wanted}
+    todo = {job: cell for job, cell in planned.items() if cell.folder and cells.problem(cell)}
+    work = (delayed(_worked)(settings, kind, job) for job in todo)
+    done = Parallel(n_jobs=at_once, return_as="generator_unordered")(work)
+    for job, found in tqdm(done, total=len(todo), desc=kind, mininterval=1, disable=None if todo else True):
+        cells.write(planned[job], found)
+    return {job: cells.read(cell) for job, cell in planned.items()}
+
+
+def _worked(settings: XSNSSettings, kind: str, job: Job) -> tuple[Job, Scores]:
+    return job, compute(settings, kind, job)
+
+
+def compute(settings: XSNSSettings, kind: str, job: Job) -> Scores:
+    """Make the scores of a cell anew."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        loaded = model_of(job.model, settings.device)
+        if kind == TRANSFER:
+            return _transfer_scores(settings, loaded, job)
+        if kind == SUBNETWORKS:
+            return measuring.subnetwork_scores(settings, loaded, job.task, job.what, job.seed, job.null)
+        return measuring.baseline_scores(settings, loaded, job.task)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _transfer_scores(settings: XSNSSettings, loaded: LoadedModel, job: Job) -> Scores:
+    """A source may be several, joined by `+`."""
+    task = labelled.load(settings, job.task)
+    encoder = Encoder.of(loaded, task, **{name: getattr(settings, name) for name in _READ})
+    recipe = transfer.Recipe.of(settings, task.kind)
+    return transfer.gold_scores(
+        loaded, task, job.what.split("+"), task.languages, recipe, seed=job.seed, encoder=encoder
+    )
+
+
+# Cells of profiles ---------------------------------------------------------------------------------------------------
+
+
+def _settings(profile: str) -> XSNSSettings:
+    return profiles.resolve(profile, kind=XSNSSettings)
+
+
+def plan(kind: str, profile: str) -> dict[str, Mapping[str, str]]:
+    """Every cell of a kind that a profile has."""
+    settings = _settings(profile)
+    return {job.id: inputs(settings, kind, job) for job in jobs(settings, kind)}
+
+
+def _computed(cell: Cell) -> Scores:
+    settings = _settings(cell.profile)
+    return compute(settings, cell.kind, next(job for job in jobs(settings, cell.kind) if job.id == cell.id))
+
+
+@cells.procedure(TRANSFER, version=VERSION, minutes=0.5, plan=partial(plan, TRANSFER), tolerances=TOLERANCES)
+def transfer_cell_scores(cell: Cell) -> Scores:
+    """One source of a task, fine-tuned with one seed, scored in every target."""
+    return _computed(cell)
+
+
+@cells.procedure(
+    SUBNETWORKS, version=VERSION, minutes=1, plan=partial(plan, SUBNETWORKS), tolerances=TOLERANCES_SUBNETWORKS
+)
+def subnetwork_cell_scores(cell: Cell) -> Scores:
+    """Sub-networks of all languages of a task, of one kind and seed, compared at every share and size."""
+    return _computed(cell)
+
+
+@cells.procedure(
+    BASELINES, version=VERSION, minutes=0.3, plan=partial(plan, BASELINES), tolerances=TOLERANCES_BASELINES
+)
+def baseline_cell_scores(cell: Cell) -> Scores:
+    """All baselines of one task with one model."""
+    return _computed(cell)

@@ -1,0 +1,388 @@
+"""Settings, cells, gold scores against predictions, validity, the command: once from files to a ranking."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn.metrics import ndcg_score
+from xsns_tiny import CODES, loaded, pairs_task, sentences, tokenizer, words_task
+
+from langsim import cells, cli, profiles, ranking
+from langsim.errors import Failure, UsageError
+from langsim.tasks.base import Task
+from langsim.xsns import labelled, measuring, procedures, ranking_study, texts
+from langsim.xsns.procedures import BASELINES, SUBNETWORKS, TRANSFER, Job
+from langsim.xsns.settings import XSNSSettings, members
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A checkpoint in a folder."""
+    path = tmp_path_factory.mktemp("models") / "small-xlmr"
+    tokenizer("xlmr").save_pretrained(path)
+    loaded("xlmr").model.save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def task_folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tasks")
+    task = words_task(n=18)
+    for code in CODES:
+        for split, examples in task.splits[code].items():
+            lines = ["\n".join(f"{w}\t{t}" for w, t in zip(one.words, one.tags, strict=True)) for one in examples]
+            (path / f"{split}.{code}.conll").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    write_general(path)
+    return path
+
+
+def write_general(path):
+    """Aligned text beside the tasks' folder."""
+    rows = zip(*(sentences(code, 60) for code in CODES), strict=True)
+    lines = ["\t".join(CODES), *("\t".join(row) for row in rows)]
+    (path.parent / f"{path.name}-general.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def made(model, task_folder):
+    return resolved(model, task_folder)
+
+
+def resolved(model, folder, **more):
+    own = {"tasks": ["mine"], "tasks_from": "files", "tasks_path": str(folder), "other_models": []}
+    own |= {"low_resource_tasks": [], "kinds": ["task-lm", "task-head"], "text_items": 16, "text_grid": [4, 8]}
+    own |= {"p_grid": [0.1, 0.5], "seeds": [0, 1], "training_seeds": [0, 1], "epochs": 2, "learning_rate": 3e-3}
+    own |= {
+        "batch_size": 8,
+        "replicates": 60,
+        "corpus": "files",
+        "data": str(folder.parent / f"{folder.name}-general.tsv"),
+    }
+    return profiles.resolve("mini", kind=XSNSSettings, model=model, **{**own, **more})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    """Cells of these tests lie in a cache of their own, beside the catalogs of the real one."""
+    import os
+
+    from langsim.paths import cache_dir
+
+    before, catalogs = os.environ.get("LANGSIM_CACHE"), cache_dir() / "catalogs"
+    folder = tmp_path_factory.mktemp("cache")
+    if catalogs.exists():
+        (folder / "catalogs").symlink_to(catalogs.absolute())
+    os.environ["LANGSIM_CACHE"] = str(folder)
+    yield folder
+    os.environ.pop("LANGSIM_CACHE") if before is None else os.environ.__setitem__("LANGSIM_CACHE", before)
+
+
+# Settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_profiles_have_the_section_and_every_notebook_parameter_is_told_apart(model):
+    for name in ("mini", "open", "paper"):
+        found = profiles.resolve(name, kind=XSNSSettings, **({} if name == "paper" else {"model": model}))
+        assert found.p == 0.15 and set(found.models_of(found.compared_task)) == {found.model, *found.other_models}
+        assert all(len(found.languages_of(task)) >= 7 for task in found.tasks)
+    assert profiles.kind_of(["profile", "tasks", "p"]) is XSNSSettings
+    assert members(["xsns-pi", "ru"]) == ["de", "en", "es", "fr", "ja", "ko", "ru", "zh"] or "ru" in members(
+        ["xsns-pi", "ru"]
+    )
+    low = profiles.resolve("mini", kind=XSNSSettings, model=model).targets_only("pos")
+    assert "af" in low and not set(low) & set(members(["xsns-pos-mini"]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"tasks": ["nerr"]}, "tasks: unknown 'nerr' \\(did you mean 'ner'"),
+        ({"languages": ["en", "fr"]}, "languages: a ranking needs a target and two candidates, got 2"),
+        ({"p": 1.5}, "p: input should be less than 1"),
+        ({"p_grid": [0.1, 1.0]}, "p_grid: a value is out of range"),
+        ({"tasks_from": "files"}, "tasks_path: tasks_from: files reads a folder"),
+        ({"tasks_path": "/tmp"}, "tasks_path: only tasks_from: files reads a folder"),
+        ({"stride": 100, "window": 150}, "stride: 100 tokens are half a window of 150 or more"),
+        ({"compared_task": "nil"}, "compared_task: unknown 'nil'"),
+        ({"low_resource": ["xx"]}, "low_resource: unknown language 'xx'"),
+        ({"roles": "xsns-{tisk}"}, "roles: 'tisk'"),
+        ({"recipe": "authors"}, "recipe: unknown 'authors' \\(did you mean 'authors_code'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(model, wrong, told):
+    with pytest.raises(UsageError, match=told) as error:
+        profiles.resolve("mini", kind=XSNSSettings, model=model, **wrong)
+    assert "\n" not in str(error.value)
+
+
+# Tasks -------------------------------------------------------------------------------------------------------------
+
+
+def test_sizes_are_equal_and_as_asked(made):
+    task = labelled.load(made, "mine")
+    assert set(task.languages) == set(CODES) and task.sizes()["de"] == {"train": 18, "validation": 18, "test": 18}
+    fewer = labelled.at_most(task, {"train": 5, "validation": 0, "test": 3})
+    assert fewer.sizes()["fr"] == {"train": 5, "validation": 18, "test": 3}
+
+
+def test_too_few_languages_and_odd_labels_are_told(made, tmp_path, model):
+    write_general(tmp_path)
+    for code in ("en", "de"):
+        (tmp_path / f"test.{code}.conll").write_text("a\tX\n")
+    with pytest.raises(UsageError, match="has data in 2 languages \\(de, en\\); a ranking needs 3"):
+        labelled.load(resolved(model, tmp_path), "mine")
+    (tmp_path / "test.fr.conll").write_text("a\tY\n")
+    with pytest.raises(UsageError, match="label sets differ between languages"):
+        labelled.load(resolved(model, tmp_path, tasks=["other"]), "other")
+
+
+def test_general_text_is_shared_or_warned_of():
+    items = pd.DataFrame({"domain": "x", "unit": [f"u{i}" for i in range(130)], "pool": "FINETUNE"})
+    items.index = [f"i{i}" for i in range(130)]
+    from langsim.corpora import Corpus
+
+    own = {code: {f"i{i}": f"{code} {i}" for i in range(130)} for code in CODES}
+    corpus = Corpus("small", items, own)
+    found = texts.of_corpus(corpus, CODES, 50, pool="FINETUNE", seed=3)
+    assert not found.warnings and {tuple(line.split()[1] for line in t) for t in found.texts.values()} != set()
+    assert len({tuple(line.split()[1] for line in t) for t in found.texts.values()}) == 1 and found.size == 50
+    corpus = Corpus("small", items, {**own, "fr": {f"i{i}": "x" for i in range(40)}})
+    found = texts.of_corpus(corpus, CODES, 50)
+    assert found.size == 40 and "Only 40 items are there in all 4 languages" in found.warnings[0]
+    with pytest.raises(UsageError, match="corpus 'small' has no text in ja"):
+        texts.of_corpus(corpus, ["de", "ja"], 10)
+
+
+# Cells -------------------------------------------------------------------------------------------------------------
+
+
+def test_from_files_to_a_ranking(made, own_cache):
+    matrices = ranking_study.gold(made, "mine")
+    assert len(matrices) == 2 and matrices[0].shape == (4, 4) and set(matrices[0].columns) == set(CODES)
+    assert not matrices[0].equals(matrices[1]) and np.isfinite(matrices[0].to_numpy()).all()
+    other = ranking_study.gold(made, "mine", metric="sentence_accuracy")
+    assert not other[0].equals(matrices[0])
+    with pytest.raises(UsageError, match="metric: task 'mine' has entity_f1, token_f1, sentence_accuracy, not 'bleu'"):
+        ranking_study.gold(made, "mine", metric="bleu")
+    predicted = ranking_study.predictions(made, "mine")
+    assert {
+        "X-SNS",
+        "X-SNS, centred",
+        "X-SNS, random head",
+        "L2V",
+        "LEX",
+        "SuE",
+        "EMB",
+        "script",
+        "family",
+        "random",
+    } <= set(predicted)
+    assert {"null: random weights", "null: shuffled text"} <= set(predicted) and len(predicted["X-SNS"]) == 2
+    assert all(np.isnan(np.diag(one.loc[list(CODES), list(CODES)])).all() for one in predicted["X-SNS"])
+    found = ranking_study.study(matrices, predicted, replicates=60)
+    direct = ranking.ranking(matrices, predicted["X-SNS"]).mean
+    own = found.table.query("predictor == 'X-SNS'").set_index("metric")["value"]
+    assert own.to_dict() == pytest.approx(direct)
+    assert set(found.unranked) <= {"script", "SuE"}, "all four are written in the Latin script"
+    assert found.wide().loc["LEX", "ndcg3"] == pytest.approx(
+        100 * ranking.ranking(matrices, predicted["LEX"]).mean["ndcg3"]
+    )
+    assert list((own_cache / "cells").iterdir()), "an override's cells lie in the cache, not among the profile's"
+
+
+def test_ranking_is_scikit_learns(made):
+    matrices, predicted = ranking_study.gold(made, "mine"), ranking_study.predictions(made, "mine")
+    gold, ours = sum(matrices) / 2, sum(predicted["X-SNS"]) / 2
+    rho, gains = [], []
+    for target in gold.index:
+        keep = [s for s in gold.columns if s != target]
+        g, o = gold.loc[target, keep], ours.loc[target, keep]
+        if g.nunique() > 1:
+            rho.append(stats.spearmanr(g, o).statistic)
+        gains.append(ndcg_score([stats.rankdata(g)], [stats.rankdata(o)], k=3))
+    table = ranking_study.study(matrices, predicted, replicates=20).table
+    own = table.query("predictor == 'X-SNS'").set_index("metric")["value"]
+    assert own["spearman"] == pytest.approx(np.mean(rho)) and own["ndcg3"] == pytest.approx(np.mean(gains))
+
+
+def test_cells_are_kept_and_bad_ones_are_made_again(made, monkeypatch):
+    job = Job(made.model, "mine", "de", 0)
+    cell = procedures.cell_of(made, TRANSFER, job)
+    procedures.obtain(made, TRANSFER, [job])
+    kept, calls = cell.path.read_bytes(), []
+    real = procedures.compute
+    monkeypatch.setattr(procedures, "compute", lambda *a: (calls.append(a[2].id), real(*a))[1])
+    procedures.obtain(made, TRANSFER, [job])
+    assert not calls, "what is there is read"
+    cell.path.write_bytes(kept.replace(b"entity_f1", b"entity_f2", 1))
+    assert cells.problem(cell) == "is damaged"
+    procedures.obtain(made, TRANSFER, [job])
+    assert calls == ["small-xlmr.mine.de.s0"] and cell.path.read_bytes() == kept, "and equal, byte by byte"
+    other = made.model_copy(update={"epochs": 1})
+    assert cells.problem(procedures.cell_of(other, TRANSFER, job)) == "is missing"
+    same = made.model_copy(update={"replicates": 7, "p": 0.3})
+    assert not cells.problem(procedures.cell_of(same, TRANSFER, job)), "what decides nothing does not sign"
+    assert cells.problem(procedures.cell_of(same, SUBNETWORKS, Job(made.model, "mine", "task-lm", 0)))
+
+
+def test_an_interrupted_call_keeps_what_is_done(made, monkeypatch):
+    settings = made.model_copy(update={"epochs": 1, "training_seeds": [7]})
+    wanted, real, done = [Job(made.model, "mine", code, 7) for code in CODES], procedures.compute, []
+
+    def dies(settings, kind, job):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(job)
+        return real(settings, kind, job)
+
+    monkeypatch.setattr(procedures, "compute", dies)
+    with pytest.raises(KeyboardInterrupt):
+        procedures.obtain(settings, TRANSFER, wanted)
+    there = [job for job in wanted if not cells.problem(procedures.cell_of(settings, TRANSFER, job))]
+    assert there and set(there) <= set(done)
+    again = []
+    monkeypatch.setattr(procedures, "compute", lambda *a: (again.append(a[2]), real(*a))[1])
+    assert set(procedures.obtain(settings, TRANSFER, wanted)) == set(wanted)
+    assert set(again) == set(wanted) - set(there)
+
+
+def test_plans_name_every_cell_once_and_readably(made, monkeypatch):
+    monkeypatch.setattr(procedures, "_settings", lambda profile: made)
+    plans = {kind: procedures.plan(kind, "mini") for kind in (TRANSFER, SUBNETWORKS, BASELINES)}
+    assert len(plans[TRANSFER]) == 4 * 2 and "small-xlmr.mine.sv.s1" in plans[TRANSFER]
+    assert set(plans[SUBNETWORKS]) == {
+        *(f"small-xlmr.mine.{kind}.s{seed}" for kind in ("task-lm", "task-head") for seed in (0, 1)),
+        *(f"small-xlmr.mine.task-lm.{null}.s0" for null in measuring.NULLS),
+    }
+    assert list(plans[BASELINES]) == ["small-xlmr.mine"]
+    assert {"model", "task", "settings"} <= set(plans[TRANSFER]["small-xlmr.mine.sv.s1"])
+    cell = cells.Cell(TRANSFER, "small-xlmr.mine.sv.s1", plans[TRANSFER]["small-xlmr.mine.sv.s1"], procedures.VERSION)
+    assert procedures.transfer_cell_scores(cell)["targets"].keys() == set(CODES)
+
+
+def test_a_cell_of_subnetworks_has_every_share_and_size(made):
+    job = Job(made.model, "mine", "task-lm", 0)
+    scores = procedures.obtain(made, SUBNETWORKS, [job])[job]
+    assert [row["p"] for row in scores["shares"]] == [0.1, 0.15, 0.5]
+    assert [row["items"] for row in scores["sizes"]] == [4, 8, 16] and scores["items"] == 16
+    assert measuring.matrix(scores, p=0.15).equals(measuring.matrix(scores, items=16))
+    matrix = measuring.matrix(scores, p=0.5)
+    assert (matrix.to_numpy() == matrix.to_numpy().T).all() and (np.diag(matrix) == 1).all()
+    with pytest.raises(Failure, match=r"no sub-networks at p = 0\.2; there are 0\.1, 0\.15, 0\.5"):
+        measuring.matrix(scores, p=0.2)
+    json.dumps(scores, allow_nan=False)
+
+
+# Validity ----------------------------------------------------------------------------------------------------------
+
+
+def scores_of(task, own, others, spread, noise, seeds=3):
+    """Gold scores whose sources differ by `spread` points, and whose seeds by `noise`."""
+    rng, n = np.random.default_rng(0), len(task.languages)
+    good = spread * np.linspace(-1, 1, n)
+    found = []
+    for _ in range(seeds):
+        values = others + good[None, :] + noise * rng.standard_normal((n, n))
+        np.fill_diagonal(values, own)
+        found.append(
+            pd.DataFrame(values, pd.Index(task.languages, name="target"), pd.Index(task.languages, name="source"))
+        )
+    return found
+
+
+def test_validity_tells_what_is_missing():
+    codes = ("en", "de", "fr", "sv", "es", "it")
+    task = Task("t", "pair", "accuracy", {c: pairs_task(("en",)).splits["en"] for c in codes})
+    good = ranking_study.validity(task, scores_of(task, 95, 80, 8, 0.5))
+    assert good.testable and good.sentence == "t: testable here." and good.reliability > 0.95
+    assert good.own == pytest.approx(95) and good.transfer == pytest.approx(80, abs=1) and good.spread > 10
+    cases = {
+        "in their own language models are": scores_of(task, good.trivial, 80, 8, 0.5),
+        "in others they are": scores_of(task, 95, good.trivial, 8, 0.5),
+        "seeds agree on the sources with": scores_of(task, 95, 80, 0.0, 5.0),
+        "sources differ no more": scores_of(task, 95, 80, 0.0, 0.0),
+    }
+    for told, gold in cases.items():
+        found = ranking_study.validity(task, gold)
+        assert not found.testable and any(told in reason for reason in found.reasons), (told, found)
+        assert "not testable here" in found.sentence
+    one = ranking_study.validity(task, scores_of(task, 95, 80, 8, 0.5, seeds=1))
+    assert not one.testable and np.isnan(one.reliability), "one seed can't tell"
+
+
+def test_reliability_is_spearman_browns():
+    rng = np.random.default_rng(1)
+    stack = rng.random((3, 4, 5))
+    stack[:, range(4), range(4)] = np.nan
+    expected = []
+    for t in range(4):
+        rows = np.delete(stack[:, t], t, axis=1)
+        r = np.mean([stats.pearsonr(rows[i], rows[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))])
+        expected.append(3 * max(r, 0) / (1 + 2 * max(r, 0)))
+    assert ranking_study._reliability(stack) == pytest.approx(np.mean(expected))
+
+
+# The command -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def text_folder(tmp_path):
+    for code in CODES:
+        (tmp_path / f"{code}.txt").write_text("\n".join(sentences(code)), encoding="utf-8")
+    return tmp_path
+
+
+def command(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["recommend", *map(str, arguments)])
+    return stop.value.code, *capsys.readouterr()
+
+
+def test_recommend_prints_a_ranking(capsys, model, text_folder):
+    status, out, err = command(capsys, "--target", "sv", "--model", model, "--texts", text_folder)
+    lines = out.splitlines()
+    assert status == 0 and lines[0] == "sources for sv, best first (40 texts of each language)"
+    assert lines[2].split()[:3] == ["rank", "source", "similarity"] and {line.split()[1] for line in lines[3:6]} == {
+        "de",
+        "en",
+        "fr",
+    }
+    assert "two random masks: 0.0811" in out and "The text" in err
+    status, out, _ = command(
+        capsys, "--target", "sv", "--candidates", "de,fr", "--model", model, "--texts", text_folder, "--json"
+    )
+    assert status == 0 and {row["source"] for row in json.loads(out)["ranking"]} == {"de", "fr"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--target", "sv", "--candidates", "de,sv"], "the target 'sv' is among its own candidates; leave it out"),
+        (["--target", "sv", "--candidates", "de"], "1 candidate source: give two at least"),
+        (["--target", "svv", "--candidates", "de,en"], "unknown language 'svv'"),
+        (["--target", "sv", "--candidates", "de,en", "--text", "missing.txt"], "text: cannot read missing.txt"),
+        (["--target", "sv", "--candidates", "de,en", "--task", "nerr"], "unknown 'nerr'"),
+        (["--target", "sv", "--candidates", "de,en", "--texts", "nowhere"], "texts: no folder 'nowhere'"),
+    ],
+)
+def test_recommend_tells_mistakes_in_one_line(capsys, model, arguments, told):
+    status, out, err = command(capsys, "--model", model, *arguments)
+    assert (status, out) == (2, "") and told in err and err.count("\n") == 1
+
+
+def test_a_model_without_its_head_is_told(capsys, tmp_path):
+    tokenizer("xlmr").save_pretrained(tmp_path)
+    loaded("xlmr").model.roberta.save_pretrained(tmp_path)
+    status, out, err = command(capsys, "--target", "sv", "--candidates", "de,en", "--model", tmp_path)
+    assert (status, out) == (2, "") and "has no language-modelling head" in err and err.count("\n") == 1
