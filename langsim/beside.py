@@ -22,6 +22,13 @@ from langsim.results import Result
 NULLS = "pf-fig5-halves"  # what the nulls reach, in the halves of the text
 _OPEN_UP_TO = 8  # rows of a table that is not folded
 _DIGITS = 3
+WORDS = {  # column to what a reader is told that it is, where its name does not say it
+    "mask": "share of the mask in each group of weights",
+    "robinson_foulds": "Robinson-Foulds distance from the reference tree",
+    "correlation": "correlation with the reference tree",
+    "members": "pseudo families",
+    "similarity": "data similarity to the target, in percent",
+}
 MATRIX = ("target", "auxiliary", "value", "centred")  # the columns of a result that is a matrix
 
 
@@ -48,7 +55,8 @@ class Other:
 
 @dataclass(frozen=True)
 class Beside:
-    """For each other profile sentences, and the table that belongs to them if there is one; Markdown in a notebook."""
+    """For each other profile sentences, and the table that belongs to them if there is one (its caption is the name of
+    its columns); Markdown in a notebook."""
 
     parts: list[tuple[str, pd.DataFrame | None]]
 
@@ -71,8 +79,11 @@ class Beside:
 
 
 def _boxed(table: pd.DataFrame) -> str:
-    """In a box that scrolls; a long table opens with a click."""
-    return readings.boxed(table) if len(table) <= _OPEN_UP_TO else readings.folded("All rows", table).text
+    """In a box that scrolls, with its caption above; a long table opens with a click on the caption."""
+    caption, bare = str(table.columns.name or ""), table.rename_axis(columns=None)
+    if len(table) > _OPEN_UP_TO:
+        return readings.folded(caption or "All rows", bare).text
+    return f"*{caption}*\n\n{readings.boxed(bare)}" if caption else readings.boxed(bare)
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -200,10 +211,22 @@ def _compared(
         index = [key for key in index if rows[key].nunique(dropna=False) > 1] or index[:1]
         table = rows.pivot(index=index, columns=columns, values=f"{values[0]} there")
         order = rows.drop_duplicates(index).set_index(index).index
-        return sentence, table.reindex(index=order, columns=list(dict.fromkeys(rows[columns])))
-    named = {name: here if len(values) == 1 else f"{name}, {here}" for name in values}
-    named |= {f"{n} there": other.profile if len(values) == 1 else f"{n}, {other.profile}" for n in values}
-    return sentence, rows.set_index(keys)[list(named)].rename(columns=named)
+        table = table.reindex(index=order, columns=list(dict.fromkeys(rows[columns])))
+        return sentence, table.rename_axis(columns=f"{_sentence_case(_told(values[0]))}, at {other.profile}")
+    named = {name: here if len(values) == 1 else f"{_told(name)}, {here}" for name in values}
+    named |= {f"{n} there": other.profile if len(values) == 1 else f"{_told(n)}, {other.profile}" for n in values}
+    caption = f"{' and '.join(map(_told, values))}, at {here} and at {other.profile}"
+    table = rows.set_index(keys)[list(named)].rename(columns=named)
+    return sentence, table.rename_axis(columns=_sentence_case(caption))
+
+
+def _told(column: str) -> str:
+    """What a column is, in words; its name where there are none."""
+    return WORDS.get(column, column.replace("_", " "))
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _keys(frame: pd.DataFrame) -> list[str]:
@@ -223,13 +246,18 @@ def _column(rows: pd.DataFrame, name: str, here: str, kind: str) -> str:
     ours, theirs = rows[name], rows[f"{name} there"]
     if pd.api.types.is_numeric_dtype(ours) and pd.api.types.is_numeric_dtype(theirs):
         apart = (ours - theirs).abs()
-        return f"`{name}`{kind} is {apart.mean():.3g} away from `{here}` on average, at most {apart.max():.3g}"
+        if not apart.max() > 0:
+            return f"the {_told(name)}{kind} is the same as at `{here}`"
+        return (
+            f"the {_told(name)}{kind} differs from that at `{here}` by {apart.mean():.3g} on average, by "
+            f"{apart.max():.3g} at most"
+        )
     words = [(set(str(a).split()), set(str(b).split())) for a, b in zip(ours, theirs, strict=True)]
     same = sum(a == b for a, b in words)
     alike = np.mean([len(a & b) / len(a | b) if a | b else 1.0 for a, b in words])
     return (
-        f"`{name}`{kind} is the same as at `{here}` in {same} of {len(words)} cases (mean Jaccard index of the words "
-        f"{number(float(alike))})"
+        f"of the {len(words)} {_told(name)}{kind} {same} {'is' if same == 1 else 'are'} the same as at `{here}`; of "
+        f"the languages that are in either, {100 * alike:.0f}% are in both (on average)"
     )
 
 

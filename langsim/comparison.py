@@ -173,11 +173,11 @@ def languages_table(
     table["script"] = pd.Series(reference.scripts(codes))
     table["pairs"] = summary["pairs"]
     table["units"] = pd.Series({code: len({p.unit for p in pairs}) for code, pairs in vectors.matched.pairs.items()})
-    table["characters"] = pd.Series(lengths).round(1)
-    table["nats a token"] = summary["nll"].round(2)
+    table["length"] = pd.Series(lengths).round(1)
+    table["nats"] = summary["nll"].round(2)
     if shuffled is not None:
-        table["nats a token, shuffled source"] = pd.Series(dict(shuffled)).round(2)
-    table["Fisher mass"] = (facts["mass"] / facts["mass"].mean()).round(2)
+        table["shuffled"] = pd.Series(dict(shuffled)).round(2)
+    table["mass"] = (facts["mass"] / facts["mass"].mean()).round(2)
     table["mask"] = facts["share"].round(3)
     return table
 

@@ -43,6 +43,7 @@ class Work:
 WORK = {
     "pseudo_families/01_fisher_distribution": Work(passes=1 + 1, vectors=1 + 2),
     "pseudo_families/02_similarity": Work(passes=1 + 3, vectors=1 + 2 * 3),
+    "pseudo_families/03_families": Work(passes=1 + 3, vectors=1 + 2 * 3),
     "pseudo_families/04_translation": Work(passes=1 + 1 + 3, vectors=1 + 1 + 2 * 3),  # both estimators, and the checks
     "pseudo_families/06_across_corpora": Work(passes=3, vectors=2 * 3),
 }

@@ -61,7 +61,7 @@ def tested_families(found: Study) -> Tested:
     """(kind, family) -> the family beside random ones. Holm's p-values over the families of each kind of vector; two
     names for the same languages are one test."""
     tested = {}
-    for kind, values in found.draws.items():
+    for kind, values in found.every.items():
         sets = {frozenset(members): members for members in found.families.values()}
         one = {languages: against_random(values, members) for languages, members in sets.items()}
         chances = dict(zip(one, holm([a.p_value for a in one.values()]).tolist(), strict=True))
@@ -76,12 +76,12 @@ def table(found: Study, tested: Tested) -> pd.DataFrame:
     rows = {}
     for name, members in found.families.items():
         rows[name] = {"members": " ".join(members)}
-        for kind in found.draws:
+        for kind in found.every:
             one = tested[kind, name]
-            rows[name][f"{kind}, %"] = f"{number(one.value, digits_of(found.draws[kind]))} ({p(one.adjusted)})"
+            rows[name][f"{kind}, %"] = f"{number(one.value, digits_of(found.every[kind]))} ({p(one.adjusted)})"
     rows["random families"] = {"members": "–"}
-    for kind in found.draws:
-        rows["random families"][f"{kind}, %"] = number(tested[kind, name].expected, digits_of(found.draws[kind]))
+    for kind in found.every:
+        rows["random families"][f"{kind}, %"] = number(tested[kind, name].expected, digits_of(found.every[kind]))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="family")
 
 
@@ -104,7 +104,7 @@ def frame(found: Study, tested: Tested) -> pd.DataFrame:
     """The tidy result: vectors, of (language, family), name, members, similarity with 95% of the draws, published,
     the mean of random families, p_value (Holm)."""
     rows = []
-    for kind, values in found.draws.items():
+    for kind, values in found.every.items():
         for code in found.auxiliaries:
             value, low, high = spread(values[code])
             row = {"vectors": kind, "of": "language", "name": code, "members": code, "similarity": value}
@@ -120,7 +120,7 @@ def frame(found: Study, tested: Tested) -> pd.DataFrame:
 
 def reading(found: Study, tested: Tested) -> Prose:
     """Which families are more or less similar than random ones, a line a kind of vector."""
-    return bullets(*(_beside_random(kind, found, tested) for kind in found.draws))
+    return bullets(*(_beside_random(kind, found, tested) for kind in found.every))
 
 
 def _beside_random(kind: str, found: Study, tested: Tested) -> str:

@@ -3,7 +3,7 @@ Fisher similarity has to do with it."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ class Study:
     """Data similarities to one target, in percent.
 
     Attributes:
-        draws: kind of sentence vector to (draws, auxiliaries).
+        draws: kind of sentence vector to (draws, auxiliaries). nulls: the same by vectors of nothing learnt.
         fisher: (auxiliaries,) the Fisher similarity to the target, larger = more similar.
         families: name to members: this run's pseudo families, the printed ones, the traditional one.
         relatives: the traditional family. picked: the pseudo family by the run's own measure.
@@ -46,6 +46,12 @@ class Study:
     printed: pd.Series
     sentences: int
     translated: float
+    nulls: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def every(self) -> dict[str, pd.DataFrame]:
+        """The draws of all kinds of vectors, the nulls last."""
+        return {**self.draws, **self.nulls}
 
     @property
     def auxiliaries(self) -> list[str]:
@@ -66,18 +72,17 @@ def study(vectors: FisherVectors, matrix: SimilarityMatrix, sampling: Sampling) 
     settings, pairs = matrix.settings, vectors.matched.pairs
     target = settings.targets[0]
     sampling.size(min(map(len, pairs.values())))  # before anything expensive
-    found = sentences.vectors(
-        estimation.model_of(settings),
-        pairs,
-        settings.target_language,
-        size=settings.batch_size,
-        threads=settings.threads,
+    how = {"size": settings.batch_size, "threads": settings.threads}
+    found, untrained = (
+        sentences.vectors(estimation.model_of(settings, seed), pairs, settings.target_language, **how)
+        for seed in (None, settings.seed)
     )
     items = Items.numbered(pairs)
     similar = {
         kind: _FULL * data_similarity.draws(of, items, target, sampling, seed=settings.seed)
-        for kind, of in found.items()
+        for kind, of in {**found, sentences.UNTRAINED: untrained[sentences.ENCODER]}.items()
     }
+    nulls = {sentences.UNTRAINED: similar.pop(sentences.UNTRAINED)}
     fisher = oriented(matrix.matrix, LARGER_IS_SIMILAR[settings.measure]).loc[target].drop(target)
     alike = all(np.array_equal(np.sort(own), np.arange(items.count)) for own in items.of.values())
     families = families_of(matrix, target)
@@ -93,6 +98,7 @@ def study(vectors: FisherVectors, matrix: SimilarityMatrix, sampling: Sampling) 
         printed=printed(target, list(fisher.index)),
         sentences=sampling.size(len(pairs[target])),
         translated=sampling.size(items.count) / items.count if alike else math.nan,
+        nulls=nulls,
     )
 
 
@@ -180,20 +186,26 @@ def languages_panels(found: Study) -> tuple[dict[str, pd.DataFrame], dict[str, f
     return panels, lines
 
 
-def claims_table(found: Study) -> pd.DataFrame | Prose:
-    """What the paper says about Persian's text, tested on every kind of vector; a sentence where it says nothing."""
-    claims = _claims(found)
-    if not claims:
+def claims_table(found: Study) -> Prose:
+    """What the paper says about Persian's text, tested on every kind of vector; cells wrap on a phone, and begin with
+    the verdict. A sentence where the paper says nothing."""
+    claims = claims_frame(found)
+    if claims.empty:
         return readings.prose(
             f"Appendix A.3 prints nothing for {found.target} and these languages: what follows stands for itself."
         )
-    rows = {}
-    for name, (above, below, printed_difference) in claims.items():
-        rows[name] = {"published": number(printed_difference, 1)}
-        for kind, values in found.draws.items():
+    return readings.grid(claims)
+
+
+def claims_frame(found: Study) -> pd.DataFrame:
+    """One row a kind of vector, the printed difference first, one column a claim: `**verdict**: difference`."""
+    columns = {}
+    for name, (above, below, printed_difference) in _claims(found).items():
+        columns[name] = {"published, %": number(printed_difference, 1)}
+        for kind, values in found.every.items():
             apart = values[list(above)].mean(axis=1) - values[list(below)].mean(axis=1)
-            rows[name][f"{kind}, %"] = f"{told_of(apart, digits_of(values))}: {_verdict(apart)}"
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="difference")
+            columns[name][f"{kind}, %"] = f"**{_verdict(apart)}**: {told_of(apart, digits_of(values))}"
+    return pd.DataFrame(columns).rename_axis(columns="difference")
 
 
 def _claims(found: Study) -> dict[str, tuple[Sequence[str], Sequence[str], float]]:
@@ -220,7 +232,7 @@ def korean(found: Study) -> Prose:
     if "ko" not in found.printed or not found.relatives:
         return readings.prose(f"Korean beside the relatives of {found.target}: nothing of the kind is printed.")
     told = []
-    for kind, values in found.draws.items():
+    for kind, values in found.every.items():
         apart = values["ko"] - values[list(found.relatives)].mean(axis=1)
         place = int(rankdata(-values.mean())[list(values.columns).index("ko")])
         told.append(f"{kind} {told_of(apart, digits_of(values))} points, place {place} of {values.shape[1]}")
@@ -235,7 +247,7 @@ def korean(found: Study) -> Prose:
 def fisher_follows(found: Study) -> pd.DataFrame:
     """Spearman's correlation over auxiliaries of the Fisher similarity with the data similarity, a row a kind; the
     p-values (auxiliaries exchanged) are Holm's."""
-    tests = {kind: _rank_test(found.fisher, values.mean()) for kind, values in found.draws.items()}
+    tests = {kind: _rank_test(found.fisher, values.mean()) for kind, values in found.every.items()}
     chances = holm([chance for _, chance in tests.values()]).tolist()
     rows = {
         kind: {"what": sentences.KINDS[kind], "Spearman": number(value), "chance": p(chance)}

@@ -6,12 +6,12 @@ A difference of this size would be found with a probability of 80%. A row for wh
 
 import pandas as pd
 
-from langsim import claims
+from langsim import claims, translation_study
 from langsim.readings import Prose, prose
 from langsim.translation_study import AVERAGE, ORDER, Study
 
 BASELINE = "FT"
-SHOWN = {"bleu": "BLEU", "chrf": "chrF2"}
+SHOWN = {measure: translation_study.SHOWN[measure] for measure in claims.DETECTABLE}
 
 
 def frame(found: Study) -> pd.DataFrame:

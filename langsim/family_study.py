@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from langsim import instrument, papers, readings
-from langsim.agreement import LEVEL, SAME, UNDECIDED, holm, oriented
+from langsim import papers, readings
+from langsim.agreement import holm, oriented
 from langsim.centring import centre
-from langsim.estimation import model_of
 from langsim.families import Family, agreement, select, traditional
-from langsim.pipeline import FisherVectors, SimilarityMatrix
+from langsim.pipeline import SimilarityMatrix
 from langsim.printed import chance_jaccard, printed_families
 from langsim.readings import Prose
 from langsim.similarity import LARGER_IS_SIMILAR
@@ -63,18 +62,6 @@ def rows(matrix: SimilarityMatrix) -> list[Row]:
     if len(settings.languages) >= FEWEST:
         found.append(_centred(matrix, chosen))
     return found
-
-
-def token_counts(vectors: FisherVectors) -> Row:
-    """A null: the families that A.2 picks from the counts of tokens in the same text, with no model; beside those that
-    Table 1 has for Overlap, which token counts resemble most (a similarity, 1 for a language with itself)."""
-    settings, pairs = vectors.settings, vectors.matched.pairs
-    affinity = instrument.token_affinity(model_of(settings), pairs, pairs, settings.target_language)
-    everyone = {
-        code: select(affinity.loc[code], True, settings.recipe, target=code, measure="overlap") for code in affinity
-    }
-    printed = _comparable(printed_families(NAMES["overlap"]), settings.targets, settings.languages)
-    return _row(instrument.TOKENS, everyone, settings.targets, printed)
 
 
 def _row(name: str, everyone: dict[str, Family], targets: Sequence[str], printed: dict[str, tuple[str, ...]]) -> Row:
@@ -182,11 +169,6 @@ class FamilyAgreement:
     exact: int
     targets: int
 
-    @property
-    def verdict(self) -> str:
-        """`same direction` where chance does not explain the agreement, else `undecided`."""
-        return SAME if self.adjusted < LEVEL else UNDECIDED
-
 
 def agreements_with_print(found: Sequence[Row], *, seed: int = 0) -> dict[str, FamilyAgreement]:
     """How far each row of ours that has a printed one agrees with it."""
@@ -225,20 +207,6 @@ def permuted_jaccard(ours: np.ndarray, printed: np.ndarray, targets: Sequence[in
     renamed = ours[orders[:, targets][:, :, None], orders[:, None, :]]
     both, either = (renamed & printed).sum(axis=2), (renamed | printed).sum(axis=2)
     return np.where(either > 0, both / np.maximum(either, 1), 1.0).mean(axis=1)
-
-
-def reading(found: Sequence[Row]) -> Prose:
-    """How our families agree with Table 1, measure by measure, or why there is nothing to compare."""
-    compared = agreements_with_print(found)
-    if not compared:
-        return readings.prose("Table 1 has none of these targets, so there is nothing to compare with.")
-    lines = [
-        f"{name}: {agreed.exact} of {agreed.targets} families are the printed ones; the mean Jaccard index is "
-        f"{readings.number(agreed.mean)}, with the languages of our matrix exchanged it is "
-        f"{readings.number(agreed.chance)} ({readings.p(agreed.adjusted)}): **{agreed.verdict}**."
-        for name, agreed in compared.items()
-    ]
-    return readings.bullets(*lines)
 
 
 def kin_table(found: Sequence[Row], codes: Sequence[str]) -> pd.DataFrame:

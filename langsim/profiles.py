@@ -87,7 +87,7 @@ class Tuning(Settings):
     aligned: list[Name] = Field(description="targets whose Overlap family is sampled as LF samples (section 3.2)")
     seeds: list[int] = Field(min_length=1, description="a system is trained once for each")
     draws: int = Field(ge=1, description="random families for each target")
-    singles: Literal["all", "none"] = Field(description="auxiliaries that are also tried alone: what is each worth?")
+    singles: Literal["all", "none"] = Field(description="which auxiliaries are also tried one at a time")
     updates: int = Field(ge=1, description="updates of the weights, for every method; with patience, the most")
     patience: int = Field(ge=0, description="validations without a better loss before training ends; 0: never")
     validate_every: int = Field(ge=0, description="updates between two validations; 0: an epoch")

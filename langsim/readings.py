@@ -98,9 +98,7 @@ def setting(settings: Settings) -> Prose:
 
 
 def warnings(notes: Sequence[str]) -> Prose:
-    """What a reader has to know about the data, or that there is nothing of the kind."""
-    if not notes:
-        return prose("No warnings.")
+    """What a reader has to know about the data; empty where there is nothing of the kind."""
     return Prose("\n".join(f"> **Note.** {' '.join(note.split())}" for note in dict.fromkeys(notes)))
 
 

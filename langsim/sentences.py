@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from langsim.models import Batch, LoadedModel
 
 ENCODER, EMBEDDINGS, CHARACTERS = "encoder", "embeddings", "characters"
+UNTRAINED = "untrained encoder"  # a null: the encoder's vectors of a model whose weights were drawn anew
 KINDS = {
     ENCODER: "mean of the encoder's last states",
     EMBEDDINGS: "mean of the input embeddings",
     CHARACTERS: "TF-IDF of character 1- to 3-grams",
+    UNTRAINED: "the first, with random weights",
 }
 Vectors = np.ndarray | csr_matrix  # (sentences, features)
 

@@ -68,7 +68,7 @@ def recorded(profile: str) -> pd.DataFrame | Prose:
     planned = cells.planned(KIND, profile)
     if not planned or any(map(cells.problem, planned)):
         return prose(f"No sweep is recorded at `{profile}`: the rate was given.")
-    return table(profile).round(3)
+    return table(profile).round(3).rename_axis(index=None, columns="learning rate")
 
 
 def best(profile: str) -> float:

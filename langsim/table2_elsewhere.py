@@ -16,6 +16,7 @@ from langsim import (
     results,
     translation_claims,
     translation_study,
+    trivial,
     validity,
 )
 from langsim.beside import Beside, Other
@@ -108,9 +109,7 @@ def _averages(ours: Frames, theirs: Frames, other: Other) -> pd.DataFrame:
 def _floor(ours: pd.DataFrame | None, theirs: pd.DataFrame, here: str, there: str) -> list[Part]:
     exact = f"Word for word, FT translates {theirs['exact'].mean():.1%} of the test texts at `{there}`"
     exact += "." if ours is None else f", {ours['exact'].mean():.1%} at `{here}`."
-    shown = theirs.drop(columns=["target", "exact"]).map("{:.1f}".format)
-    shown = shown.set_axis(theirs["target"]).rename_axis(None)
-    return [(f"{exact} What the same text for everything reaches at `{there}`:", shown)]
+    return [(f"{exact} What the same text for everything reaches at `{there}`:", trivial.table(theirs))]
 
 
 def _validity(ours: pd.DataFrame | None, theirs: pd.DataFrame, here: str, there: str) -> list[Part]:
@@ -152,7 +151,7 @@ def _claims(ours: pd.DataFrame | None, theirs: pd.DataFrame, here: str, there: s
         told += f" {int((both.iloc[:, 0] == both.iloc[:, 1]).sum())} of {len(both)} are decided as at `{here}`."
     parts: list[Part] = [(told, None)]
     for measure, name in MEASURES.items():
-        table = translation_claims.table(theirs, measure).drop(columns="in words")
+        table = translation_claims.table(theirs, measure)
         if ours is not None:
             mine = translation_claims.table(ours, measure)["verdict"].reindex(table.index).fillna("–")
             table.insert(1, f"verdict, {here}", mine)

@@ -10,9 +10,9 @@ import pandas as pd
 
 from langsim import claims
 from langsim.agreement import LEVEL, holm
-from langsim.readings import Prose, bullets, number, p, prose
+from langsim.readings import Prose, bullets, grid, number, p, prose
 from langsim.systems import CONTROLS, MEASURES
-from langsim.translation_study import AVERAGE, Study
+from langsim.translation_study import AVERAGE, SHOWN, Study, traditional
 
 
 def frame(found: Study) -> pd.DataFrame:
@@ -58,21 +58,44 @@ def _same(found: Study, row: str, baseline: str, scope: str) -> bool:
 
 
 def table(stated: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The statements, rounded for reading: the row and the row it is compared with, then numbers, then words."""
+    """What became of the statements, rounded for reading: the row and the row it is compared with, then numbers; the
+    measure in the corner. `statements` has their words."""
     chosen = stated[stated["measure"] == measure]
     shown = pd.DataFrame(
         {
-            "": [f"{row.row} − {row.baseline}, {row.scope}" for row in chosen.itertuples()],
+            "": list(map(_name, chosen.itertuples())),
             "verdict": [_verdict(row) for row in chosen.itertuples()],
             "published": chosen["published"].map("{:+.2f}".format),
             "ours (95% interval)": [
                 f"{number(row.difference)} ({number(row.low)} to {number(row.high)})" for row in chosen.itertuples()
             ],
             "p": chosen["p"].map(lambda value: p(value).removeprefix("p = ")),
-            "in words": chosen["statement"],
         }
     )
-    return shown.set_index("").rename_axis(None)
+    return shown.set_index("").rename_axis(index=None, columns=SHOWN[measure])
+
+
+def statements(found: Study, stated: pd.DataFrame) -> Prose:
+    """The statements in words, each with what it compares here where a pseudo family is the traditional one."""
+    once = stated.drop_duplicates("id")
+    told = {"in words": once["statement"], "here": [_sampling(found, row) for row in once.itertuples()]}
+    return grid(pd.DataFrame(told).set_axis(map(_name, once.itertuples())))
+
+
+def _name(row: Any) -> str:
+    return f"{row.row} − {row.baseline}, {row.scope}"
+
+
+def _sampling(found: Study, row: Any) -> str:
+    """For which targets of a statement two rows of one stage have the same auxiliaries, so that it is about something
+    else than families."""
+    scopes = found.settings.targets if row.scope == "average" else [row.scope]
+    alike = [t for t in traditional(found, row.row) if t in scopes] if row.baseline == "LF" else []
+    same = [t for t in alike if _same(found, row.row, row.baseline, t)]
+    sampled = [t for t in alike if t not in same]
+    told = f"the same family, sampled by another rule, for {' '.join(sampled)}" if sampled else ""
+    nothing = f"the same systems for {' '.join(same)}" if same else ""
+    return "; ".join(filter(None, [told, nothing]))
 
 
 def _verdict(row: Any) -> str:

@@ -23,6 +23,9 @@ from langsim.table2 import Plan
 AVERAGE = "Avg."
 ORDER = (*METHODS, *CONTROLS)
 REPLICATES = 2000
+SHOWN = {"bleu": "BLEU", "chrf": "chrF2", "spbleu": "spBLEU"}  # measures, as they are written
+
+Row = Mapping[str, Sequence[System]]  # target -> its systems, one a seed
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,6 @@ class Study:
         found = tuning.measures_of(self.settings)
         return {measure.name: measure for measure in found}
 
-    def statistics(self, method: str, target: str, measure: str) -> list[np.ndarray]:
-        """One array (N, S) of sentence statistics a seed (of `Random` a draw)."""
-        return [self._statistics(system.id, target, measure) for system in self.plan.rows[method][target]]
-
     def _statistics(self, id: str, target: str, measure: str) -> np.ndarray:
         key = (id, measure)
         if key not in self._kept:
@@ -65,23 +64,27 @@ class Study:
 
     def interval(self, method: str, scope: str, measure: str) -> Interval:
         """The score of a row on one target, or averaged over all (`Avg.`)."""
-        (stats,), units, score = self._joined((method,), scope, measure)
+        (stats,), units, score = self._joined((self.plan.rows[method],), scope, measure)
         return bootstrap.interval(stats, units, score, replicates=REPLICATES, seed=self.settings.seed)
 
     def difference(self, method: str, baseline: str, scope: str, measure: str) -> Difference:
         """Row minus baseline, on one target or averaged over all."""
-        (ours, theirs), units, score = self._joined((method, baseline), scope, measure)
+        return self.compared(self.plan.rows[method], self.plan.rows[baseline], scope, measure)
+
+    def compared(self, row: Row, baseline: Row, scope: str, measure: str) -> Difference:
+        """The same of any systems that were scored, in the table or not."""
+        (ours, theirs), units, score = self._joined((row, baseline), scope, measure)
         return bootstrap.difference(ours, theirs, units, score, replicates=REPLICATES, seed=self.settings.seed)
 
     def _joined(
-        self, methods: Sequence[str], scope: str, measure: str
+        self, rows: Sequence[Row], scope: str, measure: str
     ) -> tuple[list[list[np.ndarray]], list[str], Callable[[np.ndarray], np.ndarray]]:
-        """Statistics of each method, units, and the score of their sums, for one target or for all of them together:
+        """Statistics of each row, units, and the score of their sums, for one target or for all of them together:
         there every target has columns of its own, zero in the sentences of the others."""
         targets = self.settings.targets if scope == AVERAGE else [scope]
         score, found = self.measures[measure].score, []
-        for method in methods:
-            by_target = [self.statistics(method, target, measure) for target in targets]
+        for row in rows:
+            by_target = [[self._statistics(one.id, target, measure) for one in row[target]] for target in targets]
             seeds = min(map(len, by_target))
             found.append([_blocks([of[seed] for of in by_target]) for seed in range(seeds)])
         units = [unit for target in targets for unit in self.units[target]]
@@ -159,11 +162,44 @@ def signatures(found: Study) -> Prose:
     return prose(*(f"{name}: `{measure.signature}`." for name, measure in found.measures.items()))
 
 
+def provenance(found: Study) -> Prose:
+    """Which systems' scores were read, and what audits them, and which are of this run's own parameters."""
+    kept = [tuning.cell_of(found.settings, system) for system in found.plan.systems()]
+    own, profile = sum(cell.folder is not None for cell in kept), found.settings.profile
+    read = f"Read: scores and translations of {len(kept) - own} systems, cells of `{profile}`."
+    audit = (
+        "Audited: the tests (`tests/test_trained_cells.py`) train, translate and score one of the cells of `mini` "
+        "again, another each week until all had their turn, and compare within stated tolerances."
+    )
+    return prose(
+        read if own < len(kept) else "",
+        f"Computed for this run, and kept in the cache: those of {own} systems." if own else "",
+        "Each is signed with the model, the text, the settings and the version of the procedure that it came from; one "
+        "that no longer fits is not read. All else on this page is computed by it.",
+        audit if profile == "mini" and own < len(kept) else "",
+    )
+
+
+def cut_short(found: Study) -> Prose:
+    """How many systems would have gone on learning, to be read before their scores."""
+    tuned = [found.scores[system.id] for system in found.plan.systems() if system.stages]
+    last = sum(map(_best_at_last, tuned))
+    return prose(
+        f"{last} of the {len(tuned)} fine-tuned systems were still best on DEV at their last update.",
+        f"So the rows compare what {found.settings.updates} updates do, not what each way reaches in the end."
+        if last
+        else "",
+    )
+
+
+def _best_at_last(one: Scores) -> bool:
+    return one["best_updates"][-1] == one["curves"][-1][-1][0]
+
+
 def training_reading(found: Study) -> Prose:
     """How training went: how far the loss on DEV fell, when it was least, and which rows did not train."""
     tuned = [found.scores[system.id] for system in found.plan.systems() if system.stages]
     gains = [one["parent_loss"] - one["loss"] for one in tuned]
-    last = [one["best_updates"][-1] == one["curves"][-1][-1][0] for one in tuned]
     idle = [
         f"{method}, {target}"
         for method in ORDER
@@ -172,8 +208,8 @@ def training_reading(found: Study) -> Prose:
     ]
     return prose(
         f"In {len(tuned)} fine-tuned systems the loss on DEV fell by {min(gains):.2f} to {max(gains):.2f} nats;",
-        f"{sum(last)} were still best at their last update: training was cut at {found.settings.updates} updates, in "
-        "which LF+FT has two stages.",
+        f"{sum(map(_best_at_last, tuned))} were still best at their last update: training was cut at "
+        f"{found.settings.updates} updates, in which LF+FT has two stages.",
         f"Did not train beyond the noise of their seeds, and decide nothing: {'; '.join(idle)}."
         if idle
         else "Every row trained beyond the noise of its seeds.",
@@ -237,7 +273,8 @@ def did_train(found: Study, method: str, target: str) -> bool:
 
 
 def table(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """As Table 2, with 95% intervals: methods in rows, ours and (BLEU) as printed; average and targets in columns."""
+    """As Table 2, with 95% intervals: methods in rows, ours and (BLEU) as printed; average and targets in columns; the
+    measure in the corner."""
     chosen = frame[frame["measure"] == measure]
     lines: dict[str, dict[str, str]] = {}
     for row in chosen.itertuples():
@@ -245,7 +282,7 @@ def table(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
         lines.setdefault(row.method, {})[row.target] = cell if row.trained else f"{cell} did not train"
         if not np.isnan(row.published):
             lines.setdefault(f"{row.method}, published", {})[row.target] = f"{row.published:.1f}"
-    shown = pd.DataFrame.from_dict(lines, orient="index").fillna("–").rename_axis(columns="target")
+    shown = pd.DataFrame.from_dict(lines, orient="index").fillna("–").rename_axis(columns=SHOWN[measure])
     return shown[[AVERAGE, *shown.columns.drop(AVERAGE)]]  # first, where a phone shows it
 
 
@@ -258,12 +295,7 @@ def families_table(found: Study) -> pd.DataFrame:
 
 def families_reading(found: Study) -> Prose:
     """Where a pseudo family is the traditional one, so that the comparison of the two is one of sampling rules."""
-    same = {
-        row: [
-            t for t in found.settings.targets if set(_auxiliaries(found, row, t)) == set(_auxiliaries(found, "LF", t))
-        ]
-        for row in MEASURES
-    }
+    same = {row: traditional(found, row) for row in MEASURES}
     told = [f"{row}'s for {' '.join(targets)}" for row, targets in same.items() if targets]
     if not told:
         return prose("No pseudo family is the traditional one.")
@@ -271,6 +303,12 @@ def families_reading(found: Study) -> Prose:
         f"The pseudo family is the traditional one in these cases: {'; '.join(told)}. There the two rows differ in how "
         "languages are sampled, or (where the target is aligned with LF) in nothing."
     )
+
+
+def traditional(found: Study, row: str) -> list[str]:
+    """The targets for which a row's family is the traditional one, LF's."""
+    targets = found.settings.targets
+    return [t for t in targets if set(_auxiliaries(found, row, t)) == set(_auxiliaries(found, "LF", t))]
 
 
 def _auxiliaries(found: Study, row: str, target: str) -> tuple[str, ...]:

@@ -1,15 +1,16 @@
 """What translations are worth: scores of a constant output, exact matches, and examples, beside a trained row."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from langsim import tuning
-from langsim.readings import Prose, prose
+from langsim import translation_study, tuning
+from langsim.readings import Prose, grid, prose
 from langsim.translation_study import Study
 
-MEASURES = {"bleu": "BLEU", "chrf": "chrF2", "spbleu": "spBLEU"}
+MEASURES = translation_study.SHOWN
 CONSTANT = "Constant"
 SHOWN = 4  # examples of each target
 FEW = 0.1  # share of exact translations below which a page says that they hardly are any
@@ -49,10 +50,16 @@ def _best(found: Study, target: str) -> str:
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
-    """`constant`, rounded for reading."""
-    numbers = frame.drop(columns=["target", "text", "exact"]).map("{:.1f}".format)
-    shown = numbers.assign(exact=frame["exact"].map("{:.0%}".format), text=frame["text"])
-    return shown.set_axis(frame["target"]).rename_axis(None).rename(columns={"text": "the constant text"})
+    """The numbers of `constant`, rounded for reading: targets in columns."""
+    scores = frame.drop(columns=["target", "text", "exact"], errors="ignore").map("{:.1f}".format)
+    shown = scores.assign(exact=frame["exact"].map("{:.0%}".format)).set_axis(frame["target"])
+    return shown.rename_axis(None).T
+
+
+def texts(frame: pd.DataFrame) -> Prose:
+    """The constant text of each target, in full."""
+    told = pd.DataFrame({"the constant text": list(map(_plain, frame["text"]))}, index=frame["target"])
+    return grid(told)
 
 
 def reading(frame: pd.DataFrame) -> Prose:
@@ -73,12 +80,18 @@ def reading(frame: pd.DataFrame) -> Prose:
     )
 
 
-def examples(found: Study, row: str = "FT") -> pd.DataFrame:
+def examples(found: Study, row: str = "FT") -> Prose:
     """The first translations of every target's test set by a row (its first seed), beside source and reference."""
     lines = []
     for target in found.settings.targets:
         pairs = tuning.pairs(found.settings, target, "TEST")
         outputs = found.scores[found.plan.rows[row][target][0].id]["hypotheses"]
         for pair, output in list(zip(pairs, outputs, strict=True))[:SHOWN]:
-            lines.append({"": target, row: output, "reference": pair.target_text, "source": pair.source_text})
-    return pd.DataFrame(lines).set_index("").rename_axis(None)
+            said = {row: output, "reference": pair.target_text, "source": pair.source_text}
+            lines.append({"": target, **{name: _plain(text) for name, text in said.items()}})
+    return grid(pd.DataFrame(lines).set_index(""))
+
+
+def _plain(text: str) -> str:
+    """On one line, with what Markdown would take for its own marked as text."""
+    return re.sub(r"([\\`*_\[\]<>|$~&])", r"\\\1", " ".join(text.split()))

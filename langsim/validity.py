@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
-from langsim import instrument, pipeline, uriel
+from langsim import charts, instrument, pipeline, uriel
 from langsim.agreement import LEVEL, holm, oriented
 from langsim.family_study import MEASURES, NAMES
 from langsim.profiles import Tuning
@@ -43,7 +44,8 @@ class Prediction:
 
 def predictors(settings: Tuning) -> dict[str, pd.DataFrame]:
     """name -> (L, L) similarity, row = target, larger = more similar: every measure raw and centred with both
-    estimators, the nulls, and typology. None where no auxiliary is tried alone, since there is nothing to predict."""
+    estimators, the nulls (between two halves of the text; by the settings' measure), and typology. None where no
+    auxiliary is tried alone, since there is nothing to predict."""
     found: dict[str, pd.DataFrame] = {}
     if settings.singles == "none":
         return found
@@ -57,10 +59,16 @@ def predictors(settings: Tuning) -> dict[str, pd.DataFrame]:
             found[f"{name}, centred"] = sign * matrix.all.centred(measure)
     for check in instrument.checks(pipeline.fisher_vectors(settings))[1:]:
         found[f"null: {check.name}"] = check.cross
+        found[f"null: {check.name}, centred"] = check.shown(centred=True)
     described = uriel.available(settings.languages)
     if len(described) == len(settings.languages):
         found["URIEL (typology)"] = -uriel.distances(settings.languages)
     return found
+
+
+def figure(gains: pd.DataFrame) -> Figure | None:
+    """(T, L) gains as a heat map, auxiliaries in rows; none where no auxiliary was tried alone."""
+    return None if gains.empty else charts.grid(gains.T, label="gain in chrF2")
 
 
 def predictions(gains: pd.DataFrame, similarities: Mapping[str, pd.DataFrame], *, seed: int = 0) -> list[Prediction]:
@@ -121,8 +129,9 @@ def _mean_spearman(similar: np.ndarray, gains: np.ndarray) -> float:
 
 
 def frame(found: list[Prediction]) -> pd.DataFrame:
-    """One row a similarity."""
-    return pd.DataFrame([vars(one) for one in found], columns=[field.name for field in fields(Prediction)])
+    """One row a similarity; the columns are numbers even where there is none."""
+    rows = pd.DataFrame([vars(one) for one in found], columns=[field.name for field in fields(Prediction)])
+    return rows.astype(dict.fromkeys(TOLERANCES, float))
 
 
 def table(found: list[Prediction]) -> pd.DataFrame:

@@ -135,10 +135,15 @@ def test_rows_stand_beside_each_other(committed):
     shown = beside.shown("pf-fig4", here, MINI)
     assert shown.tables[0].to_dict() == {"mini": {"Other": 0.85, "Ours": 0.25}, "open": {"Other": 0.9, "Ours": 0.5}}
     assert (
-        "`correlation` is 0.15 away from `mini` on average, at most 0.25. 1 of the 3 rows are not there." in shown.text
+        "the correlation with the reference tree differs from that at `mini` by 0.15 on average, by 0.25 at most. "
+        "1 of the 3 rows are not there." in shown.text
     )
     both = beside.shown("pf-fig4", here, MINI, values=["size", "correlation"])
-    assert list(both.tables[0].columns) == ["size, mini", "correlation, mini", "size, open", "correlation, open"]
+    tree = "correlation with the reference tree"
+    assert list(both.tables[0].columns) == ["size, mini", f"{tree}, mini", "size, open", f"{tree}, open"]
+    assert f"*Size and {tree}, at mini and at open*\n\n<div" in both._repr_markdown_()
+    equal = beside.shown("pf-fig4", there, MINI, values=["correlation"]).text
+    assert "the correlation with the reference tree is the same as at `mini`." in equal
     assert both.tables[0].loc["Ours", "size, open"] == 3
     assert "<table" in both._repr_markdown_() and both.text in both._repr_markdown_()
 
@@ -156,7 +161,10 @@ def test_some_rows_of_a_longer_result_are_compared_with_the_same_ones(committed)
     committed("pf-fig2", whole)
     part = whole[whole["layer"].isna()].assign(mask=[0.4, 0.9])
     shown = beside.shown("pf-fig2", part, MINI)
-    assert "`mask` is 0.2 away from `mini` on average, at most 0.3." in shown.text and len(shown.tables[0]) == 2
+    told = (
+        "the share of the mask in each group of weights differs from that at `mini` by 0.2 on average, by 0.3 at most."
+    )
+    assert told in shown.text and len(shown.tables[0]) == 2
     assert list(shown.tables[0]["open"]) == [0.5, 0.6]
 
 
@@ -172,7 +180,10 @@ def test_a_table_of_words_is_laid_out_by_one_of_its_columns(committed):
     committed("pf-table1", there)
     shown = beside.shown("pf-table1", here, MINI, values=["members"], columns="target")
     alike = np.mean([1, 1 / 2, 0, 2 / 3])
-    assert f"the same as at `mini` in 1 of 4 cases (mean Jaccard index of the words {alike:.2f})" in shown.text
+    told = (
+        f"of the 4 pseudo families 1 is the same as at `mini`; of the languages that are in either, {100 * alike:.0f}%"
+    )
+    assert told in shown.text and "*Pseudo families, at open*" in shown._repr_markdown_()
     assert list(shown.tables[0].columns) == ["fa", "hi"] and list(shown.tables[0].index) == ["KL", "MSE"]
     assert shown.tables[0].loc["MSE", "hi"] == "de sv hr"
 
@@ -181,7 +192,8 @@ def test_what_is_of_different_kinds_is_not_averaged(committed):
     here = pd.DataFrame({"vectors": ["a", "a", "b", "b"], "name": ["fa", "hi"] * 2, "similarity": [80.0, 82, 2, 3]})
     committed("pf-a3", here.assign(similarity=[86.25, 87.75, 12.5, 3.0]))
     shown = beside.shown("pf-a3", here, MINI, values=["similarity"], columns="vectors", by="vectors")
-    assert "`similarity` (a) is 6 away from `mini` on average, at most 6.25; `similarity` (b) is 5.25" in shown.text
+    told = "data similarity to the target, in percent"
+    assert f"the {told} (a) differs from that at `mini` by 6 on average, by 6.25 at most; the {told} (b)" in shown.text
     html = shown._repr_markdown_()
     assert "<td>86.2</td>" in html and "<td>12.5</td>" in html and "<td>3.0</td>" in html
     assert "vectors" not in html.split("<table")[1], "no name of an index that would look like a row"
@@ -194,7 +206,7 @@ def test_numbers_of_a_table_have_three_digits_and_long_tables_open_with_a_click(
     shown = beside.shown("pf-fig4", here, MINI)
     html = shown._repr_markdown_()
     assert "<td>0.012</td>" in html and "<td>0.200</td>" in html and "0.0123" not in html
-    assert "<details><summary>All rows</summary>" in html
+    assert "<details><summary>Correlation with the reference tree, at mini and at open</summary>" in html
     committed("pf-fig4", here[:3])
     assert "<details>" not in beside.shown("pf-fig4", here[:3], MINI)._repr_markdown_()
 

@@ -53,7 +53,8 @@ def test_a_notebook_that_estimates_more_vectors_costs_more(settings):
     once = plain.seconds - costs.NOTEBOOK_SECONDS
     assert checked.seconds - costs.NOTEBOOK_SECONDS == pytest.approx(4 * once) and once > 0
     assert checked.disk == 7 * plain.disk and checked.memory == plain.memory
-    assert costs.estimate(settings, "pseudo_families/03_families") == plain
+    assert costs.estimate(settings, "pseudo_families/03_families") == checked
+    assert costs.estimate(settings, "pseudo_families/05_data_similarity") == plain
 
 
 def paper_size():

@@ -231,16 +231,20 @@ def test_published_numbers_are_the_printed_ones():
 
 @pytest.mark.parametrize(("hindi", "verdict"), [(45.0, SAME), (35.0, OPPOSITE), (40.0, UNDECIDED)])
 def test_claims_follow_the_draws(hindi, verdict):
-    table = data_study.claims_table(study_of({**MEANS, "hi": hindi}))
-    assert table.loc["hi above ko (A.3)", "encoder, %"].endswith(verdict)
-    assert table.loc["hi above ko (A.3)", "published"] == "0.9"
-    assert table.loc["ko above all others (3.3)", "encoder, %"].endswith(SAME)
+    found = study_of({**MEANS, "hi": hindi}, nulls={"untrained encoder": values_of(dict.fromkeys(MEANS, 9.0))})
+    table = data_study.claims_frame(found)
+    assert table.loc["encoder, %", "hi above ko (A.3)"].startswith(f"**{verdict}**: ")
+    assert table.loc["published, %", "hi above ko (A.3)"] == "0.9"
+    assert table.loc["encoder, %", "ko above all others (3.3)"].startswith(f"**{SAME}**")
+    assert table.loc["untrained encoder, %", "hi above ko (A.3)"].startswith(f"**{UNDECIDED}**")
+    head = data_study.claims_table(found).text.splitlines()[0]
+    assert head == "| difference | hi above ko (A.3) | hi above bn (A.3) | ko above all others (3.3) |"
 
 
 def test_one_draw_decides_nothing():
     one = study_of(MEANS, draws={"encoder": values_of(MEANS, draws=1)}, sampling=Sampling(0.1, 5, 1))
-    assert data_study.claims_table(one).loc["hi above ko (A.3)", "encoder, %"].endswith(UNDECIDED)
-    assert "nan" not in data_study.claims_table(one).to_string()
+    assert data_study.claims_frame(one).loc["encoder, %", "hi above ko (A.3)"].startswith(f"**{UNDECIDED}**")
+    assert "nan" not in data_study.claims_table(one).text
     assert "One draw" not in data_study.sampling_reading(one).text
 
 
@@ -269,6 +273,20 @@ def test_languages_are_ordered_and_marked():
     panels, lines = data_study.languages_panels(found)
     assert list(panels) == ["encoder", "published"] and list(panels["published"]["row"]) == ["hi", "bn", "ko"]
     assert lines["encoder"] == pytest.approx(found.draws["encoder"].to_numpy().mean())
+
+
+def test_a_null_is_tested_and_saved_but_not_drawn():
+    found = study_of(MEANS, nulls={"untrained encoder": values_of(dict.fromkeys(MEANS, 90.0))})
+    tested = data_families.tested_families(found)
+    frame = data_families.frame(found, tested)
+    assert frame["vectors"].value_counts().to_dict() == {"encoder": 10, "untrained encoder": 10}
+    assert "untrained encoder, %" in data_families.table(found, tested)
+    assert list(data_study.fisher_follows(found).index) == ["encoder", "untrained encoder"]
+    assert "untrained encoder" in data_study.korean(found).text
+    assert "Untrained encoder: none of the 3" in data_families.reading(found, tested).text
+    assert list(data_study.languages_panels(found)[0]) == ["encoder", "published"]
+    assert list(data_families.panels(found, tested)[0]) == ["encoder"]
+    assert "untrained encoder, %" not in data_study.languages_table(found)
 
 
 def test_random_families_are_all_subsets():
@@ -366,14 +384,18 @@ def test_the_whole_page_on_a_real_model(names, tmp_path, monkeypatch):
     found = data_study.study(vectors, matrix, Sampling(0.2, 5, 8))
     assert found.target == "hi" and found.auxiliaries == ["fa", "de", "sv"] and found.relatives == ("fa",)
     assert found.sentences == 12 and found.translated == 0.2 and found.printed.empty
-    assert set(found.draws) == set(sentences.KINDS)
+    assert set(found.every) == set(sentences.KINDS) and set(found.nulls) == {sentences.UNTRAINED}
+    null = models.randomised(models.load(str(folder)), run.seed)
+    of = sentences.vectors(null, vectors.matched.pairs, "en")["encoder"]
+    slow = 100 * data_similarity.draws(of, Items.numbered(vectors.matched.pairs), "hi", Sampling(0.2, 5, 8), seed=0)
+    assert found.nulls[sentences.UNTRAINED].to_numpy() == pytest.approx(slow.to_numpy(), abs=1e-3)
     assert found.picked == pipeline.families(matrix, ["hi"])["hi"].family.members
     assert found.fisher.to_dict() == matrix.matrix.loc["hi"].drop("hi").to_dict()
     tested = data_families.tested_families(found)
     frame = data_families.frame(found, tested)
-    assert frame["similarity"].between(-100, 100).all() and len(frame) == 3 * (3 + len(found.families))
+    assert frame["similarity"].between(-100, 100).all() and len(frame) == 4 * (3 + len(found.families))
     again = data_study.study(vectors, matrix, Sampling(0.2, 5, 8))
-    assert all(again.draws[kind].equals(found.draws[kind]) for kind in found.draws)
+    assert all(again.every[kind].equals(found.every[kind]) for kind in found.every)
     assert "sample:0.2|target:hi" in found.signature(matrix)
     with pytest.raises(UsageError, match="raise sample"):
         data_study.study(vectors, matrix, Sampling(0.01, 5, 8))

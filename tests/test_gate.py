@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsim import cells, gate, models, profiles, readings, unigram
+from langsim import cells, gate, models, profiles, readings, results, unigram
+from langsim.centring import centre
 
 V = 12
 ids = st.lists(st.integers(0, V - 1), min_size=1, max_size=8)
@@ -45,8 +46,9 @@ def test_a_copied_source_is_cheap_and_a_foreign_one_is_not():
     assert unigram.copy_nll([[1, 2]], [[3, 4]], p) == pytest.approx(math.log(V))
 
 
-def scored(nll, unigram_nll, copy_nll):
-    return {"nll": nll, "unigram_nll": unigram_nll, "copy_nll": copy_nll}
+def scored(nll, unigram_nll, copy_nll, chrf=20, copy_chrf=10):
+    losses = {"nll": nll, "unigram_nll": unigram_nll, "copy_nll": copy_nll}
+    return {**losses, "chrf": chrf, "copy_chrf": copy_chrf}
 
 
 def test_the_gate_asks_both_baselines_and_the_halves():
@@ -57,6 +59,24 @@ def test_the_gate_asks_both_baselines_and_the_halves():
     assert not worse.passed and worse.copying == ["hi"] and not worse.unigram
     assert worse.sentence.startswith("**Weak instrument.**") and "(not in hi)" in worse.sentence
     assert not gate.judge(good | {"hi": scored(math.nan, 5, 4)}, 17).passed
+
+
+def test_the_sentence_says_what_passing_does_not_mean():
+    scores = {"fa": scored(3, 5, 4), "hi": scored(3, 5, 4, chrf=9), "bn": scored(3, 5, 4, chrf=10)}
+    assert gate.judge(scores, 17).untranslated == ["hi"]
+    assert "by chrF, copying beats its translations in 1." in gate.judge(scores, 17).sentence
+    assert "random" not in gate.judge(scores, 17).sentence
+    assert gate.judge(scores, 17, 17).sentence.endswith("; with random weights 17 do, too.")
+    assert gate.judge(scores, 17, 3).sentence.endswith("; with random weights 3 do.")
+
+
+def test_random_weights_are_counted_in_the_committed_nulls(tmp_path, monkeypatch):
+    saved = results.read_result(results.reference_dir("mini") / "pf-fig5-halves.csv").frame
+    cross = saved.pivot(index="target", columns="auxiliary", values="random_weights")
+    rest = centre(cross, cross=True).residuals
+    assert gate.verdict("mini-m2m").random == sum(rest.loc[code].idxmax() == code for code in rest.index)
+    monkeypatch.setattr(results, "reference_dir", lambda profile: tmp_path)
+    assert gate._found_by_random_weights() is None
 
 
 def test_the_shipped_model_is_judged_on_its_cells():

@@ -10,14 +10,14 @@ from langsim.errors import UsageError
 REFERENCE = results.reference_dir("open")
 FILES = sorted(REFERENCE.glob("*.csv"))
 PART_1 = {"pf-fig1", "pf-fig2", "pf-fig3", "pf-fig4", "pf-fig5", "pf-fig6", "pf-table1", "pf-a3"}
+BESIDE = {"pf-fig5-halves"}  # what an exhibit leans on
 MAKE = "make them again with `make accept-open`"
 
-pytestmark = pytest.mark.skipif(not FILES, reason="no results at `open` are committed yet")
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 def test_every_exhibit_of_part_1_so_far_is_there():
-    assert {path.stem for path in FILES} >= PART_1
+    assert {path.stem for path in FILES} >= PART_1 | BESIDE, MAKE
     listed = {entry["id"]: entry["results"] for entry in exhibits.listing()}
     for name in PART_1:
         assert listed[name]["open"]["file"] == f"data/results/open/{name}.csv"

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import jupytext
+import nbformat
 import pandas as pd
 import pytest
 
@@ -22,6 +23,7 @@ from langsim import (
     paths,
     profiles,
     results,
+    runner,
     systems,
     table2_elsewhere,
     translation_study,
@@ -76,6 +78,41 @@ def test_the_page_runs_with_other_targets_on_own_files(own):
     assert table.frame["value"].notna().all() and table.frame["published"].isna().all()
     assert "parameters of its own" in str(shown[-1]), "results of whole profiles don't stand beside other targets"
     assert not [one for one in shown if isinstance(one, pd.DataFrame) and one.empty]
+
+
+def test_papermill_runs_the_page_to_the_same_table(own, tmp_path):
+    """What `langsim run` does: in a kernel, parameters injected; no auxiliary alone this time. Its systems are kept."""
+    settings = own[0]["settings"]
+    given = {"corpus": "files", "data": settings.data, **FEW, "singles": "none"}
+    (item,) = runner.plan([str(PAGE)], given, out=str(tmp_path))
+    assert runner.run(item)
+    executed = nbformat.read(item.output, as_version=4)
+    assert executed.metadata["papermill"]["parameters"] == given
+    assert {one.output_type for cell in executed.cells for one in cell.get("outputs", [])} <= {
+        "execute_result",
+        "display_data",
+    }
+    tables = [
+        results.read_result(results.output_dir(found) / "pf-table2.csv").frame for found in (settings, item.settings)
+    ]
+    assert results.output_dir(settings) != results.output_dir(item.settings)
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_nothing_shown_is_cut_off(own):
+    """pandas ends what is longer than a column's width in three dots."""
+    tables = [one for one in own[1] if isinstance(one, pd.DataFrame)]
+    assert tables and not [one for one in tables if "...</t" in one._repr_html_() or one.shape[1] > 10]
+    (said,) = [str(one) for one in own[1] if "fine-tuning on Overlap families" in str(one)]
+    assert "fine-tuning on Overlap families gains 1.7 BLEU over traditional families |" in said
+
+
+def test_tables_have_one_header_row_with_what_they_show_in_its_corner(own):
+    tables = [one for one in own[1] if isinstance(one, pd.DataFrame)]
+    assert all(one.index.names == [None] for one in tables)
+    corners = [one.columns.name for one in tables]
+    for name, count in {"BLEU": 3, "chrF2": 3, "spBLEU": 1, "K": 1, "learning rate": 1}.items():
+        assert corners.count(name) == count  # scores, least differences, statements
 
 
 def test_the_catalogs_have_text_for_other_targets(own_cache):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import comb
 
 import numpy as np
+import pandas as pd
 import pytest
 import sacrebleu
 
@@ -13,6 +14,7 @@ from langsim import (
     corpora,
     k_search,
     profiles,
+    readings,
     systems,
     table2,
     translation_claims,
@@ -220,8 +222,22 @@ def test_the_constant_is_the_best_of_its_kind(studied):
         assert frame.set_index("target").loc[row.target, "BLEU, Constant"] == pytest.approx(expected)
     assert "hardly translate" in str(trivial.reading(frame))
     assert "hardly translate" not in str(trivial.reading(frame.assign(exact=0.9)))
-    shown = trivial.examples(studied)
-    assert len(shown) == sum(min(trivial.SHOWN, len(of)) for of in studied.references.values())
+    lines = str(trivial.examples(studied)).splitlines()
+    assert len(lines) == 2 + sum(min(trivial.SHOWN, len(of)) for of in studied.references.values())
+    assert list(trivial.table(frame)) == studied.settings.targets and trivial.table(frame).index[-1] == "exact"
+    assert trivial.table(frame.drop(columns="text")).equals(trivial.table(frame))  # as the results have it
+    assert len(str(trivial.texts(frame)).splitlines()) == 2 + len(frame)
+
+
+def test_what_markdown_would_take_for_its_own_is_text():
+    from markdown_it import MarkdownIt
+
+    text = "a | b *c* `{0}` [q](r) <b> &amp; $x$ \\d_e_ ~f~\n\ng"
+    table = readings.grid(pd.DataFrame({"text": [trivial._plain(text)]}, index=["fa"]))
+    tokens = MarkdownIt("commonmark").enable("table").parse(str(table))
+    (cells,) = [t.children for t in tokens if t.type == "inline" and "b" in t.content and t.content != "text"]
+    assert {t.type for t in cells} <= {"text", "text_special"}
+    assert "".join(t.content for t in cells) == "a | b *c* `{0}` [q](r) <b> &amp; $x$ \\d_e_ ~f~ g"
 
 
 def test_families_beside_the_traditional_ones(studied):
@@ -235,12 +251,30 @@ def test_families_beside_the_traditional_ones(studied):
     same = translation_claims.frame(alike).query("row == 'KL' and baseline == 'LF'")
     assert same["same_systems"].all() and (same["difference"] == 0).all()
     assert (translation_claims.table(same, "chrf")["verdict"] == "none: the same systems").all()
+    assert "| the same systems for fa hi |" in str(translation_claims.statements(alike, same))
+
+
+def test_a_statement_on_one_family_says_that_it_is_about_sampling(studied):
+    """Overlap's family made LF's, sampled by Overlap's rule: for fa; hi keeps its own."""
+    lf, rows = studied.plan.rows["LF"], dict(studied.plan.rows["Overlap"])
+    rows["fa"] = [System("fa", (stage(one.stages[0].auxiliaries),), one.seed) for one in lf["fa"]]
+    rows["hi"] = [System("hi", (stage(["id"]),), one.seed) for one in rows["hi"]]
+    others = dict.fromkeys(("KL", "MSE"), studied.plan.rows["All"])
+    found = replace(studied, plan=replace(studied.plan, rows={**studied.plan.rows, **others, "Overlap": rows}))
+    frame = translation_claims.frame(studied)
+    told = str(translation_claims.statements(found, frame)).splitlines()
+    assert len(told) == 2 + frame["id"].nunique()
+    for line, row in zip(told[2:], frame.drop_duplicates("id").itertuples(), strict=True):
+        assert row.statement in line
+        asked = (row.row, row.baseline) == ("Overlap", "LF") and row.scope in ("average", "fa")
+        assert line.endswith("| the same family, sampled by another rule, for fa |") == asked
 
 
 def test_k_and_single_auxiliaries(studied):
     frame = k_search.frame(studied)
     assert len(frame) == len(table2.KS) * 3
     assert "40%" in str(k_search.reading(frame))
+    assert "40%" not in str(k_search.reading(frame[frame["k"] > 0.4]))
     assert list(k_search.table(frame).columns) == ["fa", "hi", "Avg."]
     gains = translation_study.singles(studied)
     base = np.mean([studied.scores[f"fa.alone.s{seed}"]["test"]["chrf"] for seed in studied.settings.seeds])
@@ -283,3 +317,33 @@ def test_the_words_of_a_translation_are_kept_and_not_compared():
     old = {"hypotheses": ["a", "b"], "curves": [1, 2, 3], "test": {"bleu": 10.0, "chrf": 20.0}}
     new = {"hypotheses": ["x"], "curves": [1], "test": {"bleu": 11.0, "chrf": 25.0}}
     assert cells._differences(new, old, tuning.TOLERANCES) == ["test.chrf: 25.0 instead of 20.0 (tolerance 2)"]
+
+
+def test_other_values_of_k_are_tested_against_the_papers(studied):
+    """With the systems of the table in the place of those of K: the same ones, worse ones, none at 40%."""
+    rows = {name: {t: of[0] for t, of in studied.plan.rows[name].items()} for name in ("FT", "Vanilla")}
+    texts = {of.id: studied.references[t] for t, of in rows["FT"].items()}
+    scores = {id: {**one, "hypotheses": texts.get(id, one["hypotheses"])} for id, one in studied.scores.items()}
+
+    def told(by_k):
+        return str(k_search.on_test(replace(studied, plan=replace(studied.plan, by_k=by_k), scores=scores)))
+
+    better = told({0.3: rows["Vanilla"], 0.4: rows["FT"], 0.5: rows["FT"]})
+    assert "Measurably different from 40%: 30%." in better and "The very systems of 40%: 50%." in better
+    assert "30% −" in better and "One seed each" in better
+    assert "No other K differs measurably" in told({0.4: rows["FT"], 0.5: rows["FT"]})
+    assert "nothing to test" in told({0.3: rows["FT"]})
+
+
+def test_where_the_scores_are_from_and_what_was_cut_short(studied):
+    text = str(translation_study.provenance(studied))
+    assert f"those of {len(studied.plan.systems())} systems" in text and "Audited" not in text and "Read:" not in text
+    tuned = [system.id for system in studied.plan.systems() if system.stages]
+    for late in (3, 0):
+        scores = {
+            id: {**studied.scores[id], "curves": [[[1, 2.0], [9, 1.0]]], "best_updates": [9 if n < late else 1]}
+            for n, id in enumerate(tuned)
+        }
+        told = str(translation_study.cut_short(replace(studied, scores=scores)))
+        assert told.startswith(f"{late} of the {len(tuned)} fine-tuned systems")
+        assert ("what 3 updates do" in told) == (late > 0)

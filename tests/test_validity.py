@@ -76,7 +76,11 @@ def test_without_single_auxiliaries_there_is_no_question(tmp_path):
     assert gains.shape == (0, 17)
     found = validity.predictions(gains, validity.predictors(settings))
     assert found == [] and validity.table(found).empty and "not asked" in str(validity.reading(found))
-    for name, frame in (("gains", translation_study.gains_frame(study)), ("validity", validity.frame(found))):
-        file = results.write_result(name, frame, signature="model:a@b", folder=tmp_path)
+    assert validity.figure(gains) is None
+    for name, frame, tolerances in (
+        ("gains", translation_study.gains_frame(study), {}),
+        ("validity", validity.frame(found), validity.TOLERANCES),
+    ):
+        file = results.write_result(name, frame, signature="model:a@b", tolerances=tolerances, folder=tmp_path)
         read = results.read_result(file).frame
         assert read.empty and list(read.columns) == list(frame.columns)

@@ -87,12 +87,16 @@ def parameters() -> str:
     from langsim import profiles
 
     rows = []
-    values = {**profiles.defaults("mini", profiles.TwoCorpora), **profiles.defaults("mini")}
-    for name, value in values.items():  # those that only notebooks of two corpora have come last
-        field = profiles.TwoCorpora.model_fields[name]
+    kinds = (profiles.Settings, profiles.TwoCorpora, profiles.Tuning)  # what all notebooks have comes first
+    fields = {name: (kind, field) for kind in reversed(kinds) for name, field in kind.model_fields.items()}
+    values = {kind: profiles.defaults("mini", kind) for kind in kinds}
+    names = dict.fromkeys(name for kind in kinds for name in values[kind])
+    for name in names:
+        kind, field = fields[name]
+        value = values[kind][name]
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         meaning = field.description + (f": {', '.join(f'`{choice}`' for choice in choices)}" if choices else "")
-        shown = f"[{', '.join(value)}]" if isinstance(value, list) else value
+        shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else value
         rows.append((f"`{name}`", "" if shown == "" else f"`{shown}`", meaning))
     return table(("parameter", "at `mini`", "meaning"), rows)
 
