@@ -10,12 +10,14 @@
 #   make clean    remove _build (the environment and the cache stay)
 #
 # PYTHON=/path/to/python   the interpreter to make .venv from (default: the first 3.11+ found)
+# JOBS=1                   notebooks at a time in `make book` (default: 2; each takes one to two GB of memory)
 # TORCH_INDEX_URL=https:// another package index for torch alone, for instance one with CPU-only builds
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 BUILD := _build
 PORT  ?= 8000
+JOBS  ?= 2
 PEERS := .cache/benchmark-peers
 TABLES := data/benchmarks
 # The stamp is named after the content of the lock and of pyproject.toml: it goes stale when they change, not when
@@ -46,7 +48,7 @@ notebooks book test: export TOKENIZERS_PARALLELISM = false
 
 # Finished notebooks are skipped, when their text, parameters, library and data are what they were.
 notebooks: env
-	$(BIN)/langsim run --all --out $(BUILD)/notebooks
+	$(BIN)/langsim run --all --jobs $(JOBS) --out $(BUILD)/notebooks
 
 book: notebooks
 	$(BIN)/python tools/build_book.py $(BUILD)/notebooks $(BUILD)

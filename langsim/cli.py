@@ -74,6 +74,7 @@ def run(
     out: Annotated[str, typer.Option(help="where executed notebooks go (default: _build/runs/...)")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would run and what it costs")] = False,
     force: Annotated[bool, typer.Option("--force", help="run finished notebooks too")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="notebooks at a time")] = 1,
 ) -> None:
     """Run notebooks with your parameters; finished ones are skipped, committed ones never touched."""
     from langsim import runner
@@ -91,8 +92,7 @@ def run(
             if told := costs.details(item):
                 typer.echo("\n".join((f"\n{item.name}:", *told)))
         return
-    for item in runs:
-        runner.run(item, force=force, say=say)
+    runner.run_all(runs, force=force, jobs=jobs, say=say)
 
 
 @app.command()

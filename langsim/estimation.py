@@ -12,6 +12,7 @@ import numpy as np
 
 from langsim.corpora.base import Pair
 from langsim.footprint import largest_batch, peak_bytes
+from langsim.paths import one_maker
 from langsim.profiles import Settings
 from langsim.store import FisherStore
 
@@ -108,12 +109,15 @@ def processes(n_texts: int, settings: Settings, need: float) -> int:
 
 
 def _estimate(text: Text, folder: Path, settings: Settings, selection: str, weights_seed: int | None) -> None:
-    """Estimate and store one vector (in whatever process joblib chose)."""
+    """Estimate and store one vector (in whatever process joblib chose), unless another process has just done so."""
     import torch
 
     from langsim import fisher
 
-    with _one_at_a_time, _threads(settings.threads, torch):
+    store = FisherStore(folder)
+    with _one_at_a_time, one_maker(store.path(text.key)), _threads(settings.threads, torch):
+        if store.has(text.key, text.signature):
+            return
         loaded = model_of(settings, weights_seed)
         cut = loaded.truncated
         vector = fisher.estimate(
@@ -125,9 +129,9 @@ def _estimate(text: Text, folder: Path, settings: Settings, selection: str, weig
             seed=settings.seed,
             key=text.language,
         )
-    metadata = {"signature": text.signature, "language": text.language, "pairs": len(text.pairs)}
-    metadata |= {**vector.metadata(), "truncated": loaded.truncated - cut}
-    FisherStore(folder).put(text.key, np.asarray(vector.values, dtype=np.float32), vector.layout, metadata)
+        metadata = {"signature": text.signature, "language": text.language, "pairs": len(text.pairs)}
+        metadata |= {**vector.metadata(), "truncated": loaded.truncated - cut}
+        store.put(text.key, np.asarray(vector.values, dtype=np.float32), vector.layout, metadata)
 
 
 @contextmanager

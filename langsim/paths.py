@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from langsim.errors import Failure
@@ -56,6 +56,29 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def one_maker(path: Path) -> Iterator[None]:
+    """Hold the right to make `path`: another process that wants to make it too waits, then finds it made.
+
+    Look once more whether it is there after entering. Where files can't be locked nobody waits: both make the same
+    file. A killed process holds nothing.
+    """
+    from filelock import FileLock
+
+    mark = path.with_name(f".{path.name}.lock")
+    lock = FileLock(mark)
+    # Where the folder can't be written, it is the writing of `path` that says so.
+    with suppress(OSError):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            mark.unlink(missing_ok=True)  # before it is given up: who waits for it notices, and makes a new one
+            lock.release()
 
 
 def _cannot_write(path: Path, error: OSError) -> str:

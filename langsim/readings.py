@@ -97,8 +97,10 @@ def setting(settings: Settings) -> Prose:
     )
 
 
-def warnings(notes: Sequence[str]) -> Prose:
-    """What a reader has to know about the data; empty where there is nothing of the kind."""
+def warnings(notes: Sequence[str]) -> Prose | None:
+    """What a reader has to know about the data; None where there is nothing, so that a page shows nothing."""
+    if not notes:
+        return None
     return Prose("\n".join(f"> **Note.** {' '.join(note.split())}" for note in dict.fromkeys(notes)))
 
 

@@ -184,6 +184,42 @@ def run(item: Run, *, force: bool = False, say: Callable[[str], None] = lambda l
     return True
 
 
+def run_all(
+    items: Iterable[Run], *, force: bool = False, jobs: int = 1, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Execute notebooks, `jobs` at a time in processes of their own; `say` must be fit for that.
+
+    One at a time, a failure ends the call. Several at a time, the others are still run and the first failure is
+    raised at the end.
+
+    Raises:
+        UsageError, Failure: as `run`.
+    """
+    if jobs == 1:
+        for item in items:
+            run(item, force=force, say=say)
+        return
+    from joblib import Parallel, cpu_count, delayed
+
+    cores = max(1, cpu_count() // jobs)
+    work = (delayed(_beside_others)(item, cores, force, say) for item in items)
+    failures = [error for error in Parallel(n_jobs=jobs, batch_size=1)(work) if error is not None]
+    for error in failures[1:]:
+        say(str(error))
+    if failures:
+        raise failures[0]
+
+
+def _beside_others(item: Run, cores: int, force: bool, say: Callable[[str], None]) -> LangsimError | None:
+    """`run` with a share of the cores for what the notebook fans out; a failure is returned, so that others go on."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
+    try:
+        run(item, force=force, say=say)
+    except LangsimError as error:
+        return error
+    return None
+
+
 def dependencies(item: Run) -> dict[str, str]:
     """Digests of everything that a run's outcome depends on."""
     versions = {d.name: d.version for d in metadata.distributions()} | {"python": platform.python_version()}

@@ -78,6 +78,17 @@ def finds_the_disk_full():
     at_the_third_file(lambda vector: limit_files(vector.nbytes // 2))
 
 
+def notes_what_it_estimates():
+    real = fisher.estimate
+
+    def estimate(model, batches, *, key, **options):
+        with open(Path(os.environ["LANGSIM_CACHE"]).parent / "estimated", "a") as notes:
+            notes.write(f"{key}\n")
+        return real(model, batches, key=key, **options)
+
+    fisher.estimate = estimate
+
+
 def limit_files(size):
     import resource
 
@@ -194,6 +205,12 @@ def test_several_processes_share_a_cache_though_one_dies(undisturbed, arguments,
         assert (status, err) == (0, "") and told(out) == undisturbed[1]
     assert contents(tmp_path) == contents(undisturbed[0])
     assert len(halves(tmp_path)) <= 1, "the living ones leave none"
+
+
+def test_processes_that_share_a_cache_do_nothing_twice(undisturbed, arguments, tmp_path):
+    for status, out, err in run(tmp_path, arguments, notes_what_it_estimates, notes_what_it_estimates):
+        assert (status, err) == (0, "") and told(out) == undisturbed[1]
+    assert sorted((tmp_path / "estimated").read_text().split()) == sorted(CODES)
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(undisturbed, arguments, tmp_path):

@@ -113,5 +113,5 @@ def test_prose_is_markdown_for_a_notebook(tmp_path):
 
     text = readings.signed("model:x", ROOT / "a.csv", tmp_path / "b.csv")
     assert "`a.csv`" in text._repr_markdown_() and str(tmp_path) in str(text)
-    assert readings.warnings([]).text == ""
+    assert readings.warnings([]) is None
     assert readings.warnings(["one\n two", "one\n two"]).text == "> **Note.** one two"

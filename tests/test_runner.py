@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import joblib
 import jupytext
 import nbformat
 import pytest
@@ -152,6 +153,27 @@ def test_a_failing_cell_is_one_line_and_is_not_finished(demo, tmp_path):
     assert failing.output.exists() and not failing.record.exists()
     with pytest.raises(Failure, match=r"part/01_demo, cell \[4\]: ZeroDivisionError: division by zero \(in full in "):
         runner.run(plan(demo, tmp_path / "out", k=0.8))
+
+
+@pytest.mark.parametrize(("jobs", "executed"), [(1, [False, False]), (2, [False, True])])
+def test_a_failure_ends_one_run_at_a_time_and_leaves_others_alone(demo, tmp_path, jobs, executed):
+    items = [plan(demo, tmp_path / str(k), k=k) for k in (0.9, 0.3)]
+    with pytest.raises(Failure, match="part/01_demo: the disk is full; free some space"):
+        runner.run_all(items, jobs=jobs)
+    assert [item.record.exists() for item in items] == executed
+
+
+def test_several_at_a_time_give_the_same_and_share_the_cores(demo, tmp_path):
+    demo.write_text(NOTEBOOK.replace("print(", "import joblib\n\nprint(joblib.cpu_count(), "))
+    for jobs in (1, 2):
+        runner.run_all([plan(demo, tmp_path / str(jobs) / str(k), k=k) for k in (0.3, 0.4)], jobs=jobs)
+    alone, beside = (
+        [printed(plan(demo, tmp_path / str(jobs) / str(k), k=k).output).split()[:2] for k in (0.3, 0.4)]
+        for jobs in (1, 2)
+    )
+    cores = joblib.cpu_count()
+    assert alone == [[str(cores), "0.3"], [str(cores), "0.4"]]
+    assert beside == [[str(max(1, cores // 2)), "0.3"], [str(max(1, cores // 2)), "0.4"]]
 
 
 def test_the_users_own_files_count_as_dependencies(demo, tmp_path):

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy import stats
 from sklearn.metrics import ndcg_score
 from xsns_tiny import CODES, loaded, pairs_task, sentences, tokenizer, words_task
@@ -17,13 +16,7 @@ from langsim.xsns import labelled, measuring, procedures, ranking_study, texts
 from langsim.xsns.procedures import BASELINES, SUBNETWORKS, TRANSFER, Job
 from langsim.xsns.settings import XSNSSettings, members
 
-
-@pytest.fixture(scope="module", autouse=True)
-def on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,7 @@ from langsim.fisher import FisherVector
 from langsim.xsns import heads, measuring, recommend, subnetworks, texts
 from langsim.xsns.encoding import Encoder
 
-
-@pytest.fixture(scope="module", autouse=True)
-def on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def exact_norms(model):

@@ -17,12 +17,7 @@ from langsim.xsns.encoding import Encoder
 QUICK = transfer.Recipe(epochs=2, patience=0, learning_rate=1e-3, batch_size=4)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # Encoding ----------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from langsim import languages, splits
 from langsim.corpora.base import Corpus
 from langsim.corpora.text import SLOT, clean, renumber, script_share
 from langsim.errors import Failure
-from langsim.paths import DATA, atomic_write, cache_dir
+from langsim.paths import DATA, atomic_write, cache_dir, one_maker
 
 HARVESTER = 2  # raise when the harvest changes: it is part of the cache's name
 MAX_CHARACTERS = 400
@@ -84,8 +84,11 @@ def _load(versions: str) -> Corpus:
     cached = cache_dir() / "catalogs" / f"{versions}.json"
     with suppress(FileNotFoundError, ValueError):  # damaged: harvest again
         return _read(cached)
-    _write(cached, *harvest())
-    return _read(cached)
+    with one_maker(cached):
+        with suppress(FileNotFoundError, ValueError):
+            return _read(cached)
+        _write(cached, *harvest())
+        return _read(cached)
 
 
 def fingerprint() -> str:
