@@ -13,7 +13,7 @@ from langsim import exhibits, profiles
 ROOT = Path(__file__).resolve().parent.parent
 TWINS = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]_*.md"))
 EXECUTED = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]_*.ipynb"))
-DRAWS = re.compile(r"\b(charts|diagrams|figures)\.\w+\(")
+DRAWS = re.compile(r"\b(charts|diagrams|drawings|figures)\.\w+\(")
 each_twin = pytest.mark.parametrize("path", TWINS, ids=lambda path: path.stem)
 
 

@@ -12,8 +12,8 @@ from xsns_tiny import CODES, loaded, pairs_task, sentences, tokenizer, words_tas
 from langsim import cells, cli, profiles, ranking
 from langsim.errors import Failure, UsageError
 from langsim.tasks.base import Task
-from langsim.xsns import labelled, measuring, procedures, ranking_study, texts
-from langsim.xsns.procedures import BASELINES, SUBNETWORKS, TRANSFER, Job
+from langsim.xsns import evidence, labelled, measuring, mixtures, procedures, ranking_study, texts, transfer
+from langsim.xsns.procedures import BASELINES, MIXTURES, SUBNETWORKS, TRANSFER, Job
 from langsim.xsns.settings import XSNSSettings, members
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -277,6 +277,27 @@ def test_a_cell_of_subnetworks_has_every_share_and_size(made):
     json.dumps(scores, allow_nan=False)
 
 
+def test_several_sources_are_trained_on_together(made, monkeypatch):
+    settings = made.model_copy(update={"mixed_tasks": ["mine"], "mixed_sources": 2, "mixed_seeds": [1]})
+    one = evidence.gather(settings)["mine"]
+    wanted = procedures.jobs(settings, MIXTURES)
+    assert {job.seed for job in wanted} == {1} and all(len(job.what.split("+")) == 2 for job in wanted)
+    frame = mixtures.frame({"mine": one}, settings)
+    assert set(frame["method"]) >= {"X-SNS", "LEX", "BEST-2", "BEST-1", "random"} and frame["value"].notna().all()
+    job, seen = wanted[0], []
+    real = transfer.fine_tune
+    monkeypatch.setattr(transfer, "fine_tune", lambda *a, **k: (seen.append(list(a[2])), real(*a, **k))[1])
+    assert procedures.compute(settings, MIXTURES, job)["targets"].keys() == set(CODES)
+    assert seen == [job.what.split("+")]
+    monkeypatch.setattr(procedures, "_settings", lambda profile: settings)
+    assert set(procedures.plan(MIXTURES, "mini")) == {job.id for job in wanted}
+    lost = procedures.cell_of(settings, BASELINES, Job(made.model, "mine"))
+    kept = lost.path.read_bytes()
+    lost.path.unlink()
+    assert procedures.plan(MIXTURES, "mini") == {}, "what chooses is not there yet"
+    lost.path.write_bytes(kept)
+
+
 # Validity ----------------------------------------------------------------------------------------------------------
 
 
@@ -323,7 +344,7 @@ def test_reliability_is_spearman_browns():
         rows = np.delete(stack[:, t], t, axis=1)
         r = np.mean([stats.pearsonr(rows[i], rows[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))])
         expected.append(3 * max(r, 0) / (1 + 2 * max(r, 0)))
-    assert ranking_study._reliability(stack) == pytest.approx(np.mean(expected))
+    assert ranking_study.reliability(stack) == pytest.approx(np.mean(expected))
 
 
 # The command -------------------------------------------------------------------------------------------------------

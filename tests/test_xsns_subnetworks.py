@@ -257,3 +257,9 @@ def test_bad_requests_are_told():
     parent.tokenizer = None
     with pytest.raises(UsageError, match="reads pairs of languages, not plain text"):
         subnetworks.of_text(parent, ["a"])
+
+
+def test_a_text_too_short_for_parts_is_told():
+    few = {code: [line.split()[0] for line in sentences(code, 20)] for code in ("sv", "de", "en")}
+    with pytest.raises(UsageError, match=r"the text of '\w+' has \d+ tokens in 20 lines, at least 300 are needed"):
+        recommend.recommend(loaded("xlmr"), "sv", few)

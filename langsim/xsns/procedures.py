@@ -1,7 +1,7 @@
 """The cells of part III: gold transfer, sub-networks, baselines; planned, made and read.
 
-Their ids can be read: `mini-xlmr.ner.de.s0` (a source and a seed), `mini-xlmr.ner.task-lm.s0`,
-`mini-xlmr.ner.task-lm.random-weights.s0`, `mini-xlmr.ner`.
+Their ids can be read: `mini-xlmr.ner.de.s0` (a source and a seed), `mini-xlmr.ner.de+fr+it.s0`,
+`mini-xlmr.ner.task-lm.s0`, `mini-xlmr.ner.task-lm.random-weights.s0`, `mini-xlmr.ner`.
 """
 
 import math
@@ -20,6 +20,7 @@ from langsim.xsns.settings import KINDS, XSNSSettings
 
 VERSION = 1
 TRANSFER, SUBNETWORKS, BASELINES = "xsns-transfer", "xsns-subnetworks", "xsns-baselines"
+MIXTURES = "xsns-mixtures"  # gold transfer from several sources
 # What decides the numbers of each kind of cells, beside the text, the model and what the id says.
 _READ = ("max_length", "window", "stride", "answer_length")
 DECIDING = {
@@ -27,6 +28,7 @@ DECIDING = {
     SUBNETWORKS: (*_READ, "recipe", "fisher_batch_size", "text_items", "text_grid", "p", "p_grid"),
     BASELINES: ("max_length", "text_items", "seeds"),
 }
+DECIDING[MIXTURES] = DECIDING[TRANSFER]
 GENERAL = ("corpus", "domain", "pool", "general_task")
 # Another machine rounds otherwise, and a training of few updates then takes another way.
 TOLERANCES = dict.fromkeys(("entity_f1", "token_f1", "accuracy", "sentence_accuracy", "squad_f1", "squad_em"), 15.0)
@@ -87,10 +89,17 @@ def _baseline_jobs(settings: XSNSSettings) -> list[Job]:
     return [Job(model, task) for task in settings.tasks for model in settings.models_of(task)]
 
 
+def _mixture_jobs(settings: XSNSSettings) -> list[Job]:
+    from langsim.xsns import mixtures  # which reads the cells of the other kinds
+
+    return mixtures.jobs(settings)
+
+
 _JOBS: dict[str, Callable[[XSNSSettings], list[Job]]] = {
     TRANSFER: _transfer_jobs,
     SUBNETWORKS: _subnetwork_jobs,
     BASELINES: _baseline_jobs,
+    MIXTURES: _mixture_jobs,
 }
 
 
@@ -110,7 +119,7 @@ def inputs(settings: XSNSSettings, kind: str, job: Job) -> dict[str, str]:
     task = labelled.load(settings, job.task)
     deciding = {name: getattr(settings, name) for name in DECIDING[kind]}
     general = kind == BASELINES or (kind == SUBNETWORKS and KINDS[job.what][0] == "general")
-    if kind == TRANSFER:
+    if kind in (TRANSFER, MIXTURES):
         recipe = transfer.Recipe.of(settings, task.kind)
         deciding |= {"epochs": recipe.epochs, "learning_rate": recipe.learning_rate}
     if general:
@@ -178,7 +187,7 @@ def compute(settings: XSNSSettings, kind: str, job: Job) -> Scores:
     torch.set_num_threads(settings.threads)
     try:
         loaded = model_of(job.model, settings.device)
-        if kind == TRANSFER:
+        if kind in (TRANSFER, MIXTURES):
             return _transfer_scores(settings, loaded, job)
         if kind == SUBNETWORKS:
             return measuring.subnetwork_scores(settings, loaded, job.task, job.what, job.seed, job.null)
@@ -234,4 +243,10 @@ def subnetwork_cell_scores(cell: Cell) -> Scores:
 )
 def baseline_cell_scores(cell: Cell) -> Scores:
     """All baselines of one task with one model."""
+    return _computed(cell)
+
+
+@cells.procedure(MIXTURES, version=VERSION, minutes=1.5, plan=partial(plan, MIXTURES), tolerances=TOLERANCES)
+def mixture_cell_scores(cell: Cell) -> Scores:
+    """Several sources of a task together, fine-tuned with one seed, scored in every target."""
     return _computed(cell)

@@ -241,7 +241,7 @@ def validity(task: Task, gold: Sequence[pd.DataFrame]) -> Validity:
     own = float(stack.mean(0)[same].mean()) - float(trivial[same.any(1)].mean()) if same.any() else np.nan
     others = np.where(same, np.nan, stack)
     across = float(np.nanmean(others))
-    reliable = _reliability(others)
+    reliable = reliability(others)
     noise = float(np.var(stack[:, ~same], axis=0, ddof=1).mean()) if len(gold) > 1 else np.nan
     between = float(np.nanmean(np.nanvar(np.mean(others, axis=0), axis=1, ddof=1)))
     spread = between - noise / len(gold) if len(gold) > 1 else between
@@ -266,8 +266,9 @@ def _reasons(own: float, across: float, reliable: float, spread: float) -> tuple
     return tuple(found)
 
 
-def _reliability(others: np.ndarray) -> float:
-    """(K, T, S) with NaN on the diagonal -> mean over targets; 0 where seeds agree negatively or nothing differs."""
+def reliability(others: np.ndarray) -> float:
+    """Of the mean over K seeds as a measure of how good a target's sources are, mean over targets: (K, T, S), NaN where
+    a source is the target itself; 0 where seeds agree negatively or nothing differs; NaN of a single seed."""
     if len(others) < 2:
         return float("nan")
     found = []

@@ -23,6 +23,7 @@ from langsim.xsns.subnetworks import Recipe, chance
 
 PARTS = 8
 FEWEST = 16  # texts of a language; two for each part
+TOKENS = 150  # of a part in the mean: of fewer a mask of 15% may by chance hide none
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def recommend(
         texts: language -> sentences, of the target and of every candidate; no labels.
         candidates: default: all languages of `texts` but the target.
         items: texts of a language at most; all are cut to as many as the one with the fewest has.
-        parts: of the jackknife.
+        parts: of the jackknife, at most: fewer of short texts.
 
     Raises:
         UsageError: the target among its own candidates, one candidate or none, a language without (enough) text, a
@@ -109,10 +110,13 @@ def recommend(
     codes = [target, *chosen]
     size = _size(given, codes, items, parts)
     vectors, warnings = {}, _notes(loaded, given, codes, items, size)
-    cuts = np.linspace(0, size, parts + 1).round().astype(int).tolist()
+    chosen_texts = {}
     for code in codes:
         order = np.random.default_rng(seed).permutation(len(given[code]))[:size]
-        some = [given[code][i] for i in order]
+        chosen_texts[code] = [given[code][i] for i in order]
+    parts = _parts(loaded, chosen_texts, parts)
+    cuts = np.linspace(0, size, parts + 1).round().astype(int).tolist()
+    for code, some in chosen_texts.items():
         vectors[code] = [
             subnetworks.of_text(
                 loaded,
@@ -146,6 +150,27 @@ def _size(given: Mapping[str, Sequence[str]], codes: Sequence[str], items: int, 
         if n < max(FEWEST, parts):
             raise UsageError(f"the text of {code!r} has {n} lines, at least {max(FEWEST, parts)} are needed; add text")
     return min(items, *(len(given[code]) for code in codes))
+
+
+def _parts(loaded: LoadedModel, texts: Mapping[str, Sequence[str]], parts: int) -> int:
+    """At most so many, each with enough tokens in every language.
+
+    Raises:
+        UsageError: not enough for two.
+    """
+    if loaded.tokenizer is None:  # the estimator says so
+        return parts
+    tokens = {
+        code: sum(map(len, loaded.tokenizer(list(own), add_special_tokens=False)["input_ids"]))
+        for code, own in texts.items()
+    }
+    least = min(tokens, key=tokens.__getitem__)
+    if tokens[least] < 2 * TOKENS:
+        raise UsageError(
+            f"the text of {least!r} has {tokens[least]} tokens in {len(texts[least])} lines, at least {2 * TOKENS} are "
+            "needed; add text, or allow more items"
+        )
+    return min(parts, tokens[least] // TOKENS)
 
 
 def _notes(

@@ -69,9 +69,18 @@ class XSNSSettings(BaseModel):
     window: int = Field(ge=8, description="tokens of question and context; longer contexts are read in several windows")
     stride: int = Field(ge=0, description="tokens that two windows share")
     answer_length: int = Field(ge=1, description="tokens of an answer, at most")
+    mixed_tasks: list[Name] = Field(description="tasks that are also trained on several sources (Figure 4)")
+    mixed_sources: int = Field(ge=2, description="how many sources together")
+    mixed_seeds: list[int] = Field(min_length=1, description="of these trainings, as far as single sources have them")
     replicates: int = Field(ge=1, description="resamples of an interval")
     device: str = Field(pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
     threads: int = Field(ge=1, description="CPU threads of each worker (fixed, so that sums round the same)")
+
+    @property
+    def mixed(self) -> tuple[list[str], list[int]]:
+        """Tasks and seeds of the trainings on several sources: those of the run among them, its first seed if none."""
+        seeds = [seed for seed in self.mixed_seeds if seed in self.training_seeds]
+        return [task for task in self.mixed_tasks if task in self.tasks], seeds or self.training_seeds[:1]
 
     @property
     def sides(self) -> list["XSNSSettings"]:

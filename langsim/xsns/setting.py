@@ -1,0 +1,167 @@
+"""What a page on part III says first: tasks, languages, model, what was changed; and what each task can tell."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from langsim import languages, profiles, results
+from langsim.readings import Prose, bullets, number, prose
+from langsim.xsns import labelled, procedures, texts
+from langsim.xsns.evidence import Evidence
+from langsim.xsns.ranking_study import LEARNT, RELIABILITY, TRANSFERS
+from langsim.xsns.settings import XSNSSettings
+
+METRICS = {
+    "entity_f1": "F1 of entities",
+    "token_f1": "F1 of tokens",
+    "accuracy": "accuracy",
+    "squad_f1": "F1 of answers",
+    "squad_em": "exact match",
+    "sentence_accuracy": "mean accuracy of a sentence's tokens",
+}
+TOLERANCES = dict.fromkeys(("trivial", "own", "transfer", "spread", "noise"), 20.0) | {"reliability": 1.0}
+NOT_TESTABLE = "†"  # marks a task that decides nothing
+
+
+def reading(settings: XSNSSettings) -> Prose:
+    """What this run compares, with what, and what was changed from the profile."""
+    changed = [f"`{name}`" for name in profiles.overrides(settings)]
+    lines = [_task_line(settings, name) for name in settings.tasks]
+    unknown = untrained(settings)
+    return bullets(
+        f"Profile `{settings.profile}`{': changed ' + ', '.join(changed) if changed else ', as it is'}. Model "
+        f"`{Path(settings.model).name}`; general text: corpus `{settings.corpus}`.",
+        *lines,
+        f"Gold transfer: seeds {_words(settings.training_seeds)}, at most {settings.epochs} epochs, learning rate "
+        f"{settings.learning_rate:g}. Sub-networks: recipe `{settings.recipe}`, p = {settings.p:g}, at most "
+        f"{settings.text_items} texts of each language, seeds {_words(settings.seeds)}.",
+        f"The model was not trained on {_words(unknown)}." if unknown else "",
+    )
+
+
+def _task_line(settings: XSNSSettings, name: str) -> str:
+    task = labelled.load(settings, name)
+    own = labelled.sources(settings, name, task)
+    others = [code for code in task.languages if code not in own]
+    sizes = task.sizes()[own[0]]
+    lost = "; ".join(f"{code}: {why}" for code, why in task.unavailable.items())
+    return (
+        f"**{name}** ({METRICS.get(task.metric, task.metric)}): {len(own)} sources ({_words(own)})"
+        + (f", and as targets only {_words(others)}" if others else "")
+        + f"; {sizes['train']}, {sizes['validation']} and {sizes['test']} examples to train, validate and test"
+        + (f". Not there: {lost}" if lost else "")
+        + "."
+    )
+
+
+def untrained(settings: XSNSSettings) -> list[str]:
+    """Languages of the tasks that the model was not trained on, as far as it says."""
+    codes = sorted({code for name in settings.tasks for code in labelled.load(settings, name).languages})
+    return list(procedures.model_of(settings.model, settings.device).untrained(codes))
+
+
+def signature(settings: XSNSSettings, *kinds: str) -> str:
+    """The signature of everything on a page that reads cells of these kinds."""
+    kinds = kinds or (procedures.TRANSFER, procedures.SUBNETWORKS, procedures.BASELINES)
+    signed = {}
+    for kind in kinds:
+        for task in settings.tasks:
+            what = settings.kinds[0] if kind == procedures.SUBNETWORKS else ""
+            signed[f"{kind} {task}"] = procedures.inputs(settings, kind, procedures.Job(settings.model, task, what))
+    parts = {
+        "model": next(iter(signed.values()))["model"],
+        "corpus": results.named(settings.corpus, texts.corpus_of(settings).digest),
+        "tasks": results.named("+".join(settings.tasks), results.digest_of(signed)),
+        "recipe": settings.recipe,
+        "k": f"{settings.p:g}",
+        "items": str(settings.text_items),
+        "seed": "+".join(map(str, settings.seeds)),
+        "tuned": "+".join(map(str, settings.training_seeds)),
+        "procedure": str(procedures.VERSION),
+    }
+    return results.signature(parts)
+
+
+# What can be told -----------------------------------------------------------------------------------------------------
+
+
+def validity_table(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
+    """Tidy, one row a task: what `ranking_study.Validity` has, and the verdict."""
+    rows = []
+    for name, one in evidence.items():
+        found = one.validity
+        rows.append(
+            {
+                "task": name,
+                "trivial": found.trivial,
+                "own": found.own,
+                "transfer": found.transfer,
+                "reliability": found.reliability,
+                "spread": found.spread,
+                "noise": found.noise,
+                "testable": found.testable,
+                "why": "; ".join(found.reasons),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def validity_shown(frame: pd.DataFrame) -> pd.DataFrame | Prose:
+    """The same for reading."""
+    if frame.empty:
+        return prose("This run has nothing to check here.")
+    shown = pd.DataFrame(
+        {
+            "trivial": frame["trivial"].map(lambda v: number(v, 1)),
+            "own language": frame["own"].map(lambda v: number(v, 1)),
+            "transfer": frame["transfer"].map(lambda v: number(v, 1)),
+            "reliability": frame["reliability"].map(number),
+            "between sources": frame["spread"].map(lambda v: number(v, 1)),
+            "between seeds": frame["noise"].map(lambda v: number(v, 1)),
+            "": frame["testable"].map({True: "testable", False: "not testable here"}),
+        }
+    )
+    return shown.set_axis(frame["task"]).rename_axis(None)
+
+
+def validity_reading(frame: pd.DataFrame) -> Prose:
+    """The thresholds, and the reasons of the tasks that miss them."""
+    lost = frame[~frame["testable"]]
+    told = [f"**{row.task}** is not testable here: {row.why}." for row in lost.itertuples()]
+    whole = (
+        "All tasks pass."
+        if lost.empty
+        else f"{len(frame) - len(lost)} of {len(frame)} tasks pass; the numbers of the others are shown with "
+        f"{NOT_TESTABLE} and decide nothing."
+    )
+    return prose(
+        f"Asked, before any score was seen: {LEARNT:g} points above a trivial baseline in the own language, "
+        f"{TRANSFERS:g} in others, a reliability of {RELIABILITY:g} between seeds, and more variance between sources "
+        "than between seeds.",
+        whole,
+        *told,
+    )
+
+
+def marked(name: str, testable: bool) -> str:
+    """A task's name with its mark."""
+    return name if testable else f"{name} {NOT_TESTABLE}"
+
+
+def named(code: str) -> str:
+    """`de German`."""
+    return f"{code} {languages.get(code).name}"
+
+
+def _words(codes) -> str:
+    return " ".join(map(str, codes))
+
+
+def write_result(
+    exhibit: str, frame: pd.DataFrame, *, signature: str, folder: Path, tolerances: Mapping[str, float] | None = None
+) -> list[Path]:
+    """`results.write_result`, of which nothing is written where there is nothing."""
+    if frame.empty:
+        return []
+    return [results.write_result(exhibit, frame, signature=signature, folder=folder, tolerances=tolerances)]
