@@ -75,7 +75,8 @@ class Procedure:
         compute: cell -> scores (a JSON object; numbers, strings, or nested). Expensive.
         minutes: about how long one cell takes on two cores, for messages. Of a profile that wants a GPU they say
             nothing of the kind: its models are others.
-        tolerances: score name -> how far a recomputed value may be from the saved one (absolute).
+        tolerances: score name, or what it is under ("curve", "means.nll") -> how far a recomputed value may be from the
+            saved one (absolute; infinite: it is not compared).
     """
 
     kind: str
@@ -276,7 +277,17 @@ def _marked(marks: Path, cell: Cell) -> bool:
         return False
 
 
+def _tolerance(where: str, tolerances: Mapping[str, float]) -> float:
+    """Of a score: by the last part of its path, by its whole path, or of what it is under."""
+    parts = where.split(".")
+    paths = [parts[-1], *(".".join(parts[:n]) for n in range(len(parts), 0, -1))]
+    return next((tolerances[path] for path in paths if path in tolerances), 0.0)
+
+
 def _differences(fresh: Any, saved: Any, tolerances: Mapping[str, float], where: str = "") -> list[str]:
+    tolerance = _tolerance(where, tolerances)
+    if tolerance == math.inf:  # what is kept, and not compared: the words of a translation
+        return []
     if isinstance(fresh, dict) and isinstance(saved, dict):
         found = []
         for key in {**saved, **fresh}:
@@ -289,9 +300,6 @@ def _differences(fresh: Any, saved: Any, tolerances: Mapping[str, float], where:
     if isinstance(fresh, list) and isinstance(saved, list) and len(fresh) == len(saved):
         pairs = zip(fresh, saved, strict=True)
         return [line for a, b in pairs for line in _differences(a, b, tolerances, where)]
-    tolerance = tolerances.get(where.rpartition(".")[2], tolerances.get(where, 0.0))
-    if tolerance == math.inf:  # what is kept, and not compared: the words of a translation
-        return []
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (fresh, saved))
     if fresh == saved or (numbers and abs(fresh - saved) <= tolerance):
         return []

@@ -30,11 +30,13 @@ def masked_batch(
     *,
     rate: float = RATE,
     shares: tuple[float, float] = SHARES,
+    least: int = 0,
 ) -> Batch:
     """Padded batch of a masked language model: input_ids, attention_mask, labels (B, S), -100 = not scored.
 
     Args:
         encoded: ids of each text with its special tokens, as the tokenizer gives them.
+        least: so many tokens of every text are hidden at least, where it has them.
 
     Raises:
         UsageError: the tokenizer has no mask token.
@@ -44,7 +46,14 @@ def masked_batch(
     ids = padded(encoded, tokenizer.pad_token_id)
     maskable = ~np.isin(ids, tokenizer.all_special_ids)
     inputs, labels = mask(
-        ids, maskable, rng, mask_id=tokenizer.mask_token_id, others=ordinary(tokenizer), rate=rate, shares=shares
+        ids,
+        maskable,
+        rng,
+        mask_id=tokenizer.mask_token_id,
+        others=ordinary(tokenizer),
+        rate=rate,
+        shares=shares,
+        least=least,
     )
     return _tensors(inputs, padded([[1] * len(row) for row in encoded], 0), labels)
 
@@ -87,9 +96,14 @@ def mask(
     others: np.ndarray,
     rate: float = RATE,
     shares: tuple[float, float] = SHARES,
+    least: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels (B, S) of ids (B, S); `maskable` (B, S) says where, `others` what replaces a token."""
-    chosen = maskable & (rng.random(ids.shape) < rate)
+    """Inputs and labels (B, S) of ids (B, S); `maskable` (B, S) says where, `others` what replaces a token.
+
+    A token is chosen where its draw is below `rate`; where fewer than `least` of a text are, those with the lowest.
+    """
+    draws = np.where(maskable, rng.random(ids.shape), np.inf)
+    chosen = (draws < rate) | (maskable & (draws.argsort(1).argsort(1) < least))
     fate, drawn = rng.random(ids.shape), rng.choice(others, size=ids.shape)
     inputs = np.where(chosen & (fate < shares[0]), mask_id, ids)
     inputs = np.where(chosen & (fate >= shares[0]) & (fate < sum(shares)), drawn, inputs)

@@ -143,7 +143,14 @@ class _PlainText(ABC):
         return architecture(architecture.config_class(**shape, **settings["model"]))
 
     def prepare(self, model: PreTrainedModel, phase: dict) -> None:
-        return  # a phase changes nothing in the model
+        """Drop this share of the outputs while training (none: the text is hardly ever seen twice). The configuration
+        keeps its own, which fine-tuning has."""
+        share = float(phase.get("dropout", 0.0))
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = share
+            elif isinstance(getattr(module, "dropout", None), float):  # T5's attention has a number
+                module.dropout = share
 
     def batches(self, text: Corpus, settings: dict, tokenizer: PreTrainedTokenizerFast, step: int) -> Iterator[Batch]:
         training = settings["training"]

@@ -1,16 +1,18 @@
 """Directions, settings, rows and cells of part II: against hand-made examples, and once from text to scores."""
 
-import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from tiny import save_tiny_m2m
 
 from langsim import cells, languages, profiles
-from langsim.errors import Failure, UsageError
-from langsim.lslo import directions, experiment, procedures, rows, running, sweep
+from langsim.errors import UsageError
+from langsim.lslo import directions, experiment, procedures, rows, running, statements, study, sweep
+from langsim.lslo.curves import Curves
 from langsim.lslo.weight_learning import Learned
 from langsim.lslo_settings import LSLoSettings, classes_of
+from langsim.matching import rank
 from langsim.models import load
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,6 +41,14 @@ def test_the_fixed_directions_are_two_of_every_pair_of_classes(role):
         spread = often.groupby(classes).agg(lambda counts: counts.max() - counts.min())
         assert (spread <= 1).all(), "languages of a class are used equally often"
     assert len(directions.everything(classes)) == {12: 132, 30: 870}[len(classes)]
+
+
+def test_all_directions_of_figure_3_are_watched():
+    classes = of_role("lang12-mini")
+    found, named = directions.watched(classes), directions.labels(classes)
+    counts = pd.Series([named[one] for one in found]).value_counts()
+    assert counts["H2H"] == counts["V2V"] == 12 and (counts.drop(["H2H", "V2V"]) == 2).all() and len(counts) == 9
+    assert set(directions.chosen(classes)) <= set(found) and len(set(found)) == len(found)
 
 
 def test_of_other_sets_they_follow_from_the_rule():
@@ -191,21 +201,50 @@ def small(own_cache, tmp_path_factory):
         "mini", kind=LSLoSettings, model=str(model), corpus="files", data=str(folder / "names.tsv"),
         languages=list(CODES), more_languages=list(CODES), classes=OWN, seeds=[0], updates=6, epochs=3,
         tokens_per_batch=300, scored_items=0, watched_items=3, beam_size=1, ranks=["1;1;2"],
+        training_items=0, weight_seeds=[0],
     )  # fmt: skip
 
 
 def test_text_is_the_same_items_for_all(small):
-    assert running.check(small)["languages"] == {"training": 66, "watched": 3, "scored": 7}
-    found = running.text(small, "languages", ["TEST"])
+    counts = {"training": 66, "watched": 3, "scored": 7, "left out": 0}
+    assert running.check(small)["languages"] == counts
+    found = running.text(small, "languages", "scored")
     assert len(found) == 20 and len({tuple(pair.id for pair in pairs) for pairs in found.values()}) == 1
-    drawn = running.text(small, "languages", ["TEST"], [("ne", "en")], 4)["ne", "en"]
-    assert len(drawn) == 4 and set(drawn) < set(found["ne", "en"])
+    drawn = running.text(small.model_copy(update={"scored_items": 4}), "languages", "scored", [("ne", "en")])
+    assert len(drawn["ne", "en"]) == 4 and set(drawn["ne", "en"]) < set(found["ne", "en"])
     for changes, message in (
         ({"languages": ["en", "de"], "classes": [*OWN, "de=high"]}, "has no text in 'de'.*leave it out"),
         ({"domain": "weather"}, "domain of corpus"),
     ):
         with pytest.raises(UsageError, match=message):
             running.check(small.model_copy(update=changes))
+
+
+def test_what_is_trained_on_is_drawn_by_ids(small):
+    """So many items, those with the least hashes, the same for all languages and whatever else there is."""
+    few = small.model_copy(update={"training_items": 10})
+    everything = running.items(small, "languages", "training")
+    ten = running.items(few, "languages", "training")
+    assert ten == [item for item in everything if item in sorted(everything, key=lambda one: rank(one, 0))[:10]]
+    assert {tuple(pair.id for pair in pairs) for pairs in running.text(few, "languages", "training").values()} == {
+        tuple(ten)
+    }
+    assert procedures.inputs(few) != procedures.inputs(small), "signed"
+    two_pools = few.model_copy(update={"training_pools": ["FINETUNE", "DEV"]})
+    assert len(running.items(two_pools, "languages", "training")) == 10, "of both together"
+
+
+def test_text_of_the_training_pools_is_not_scored(small, monkeypatch):
+    corpus = running.corpus_of(small)
+    test, train = (running.items(small, "languages", part) for part in ("scored", "training"))
+    texts = {code: dict(own) for code, own in corpus.texts.items()}
+    texts["ne"][test[2]] = texts["ne"][train[5]]  # in one language only
+    texts["sv"][test[4]] = texts["fr"][train[0]]  # of another language: no matter
+    monkeypatch.setattr(running, "_corpus", lambda *options: replace(corpus, texts=texts))
+    assert running.items(small, "languages", "scored") == [item for item in test if item != test[2]]
+    few = small.model_copy(update={"training_items": 1})
+    assert running.items(few, "languages", "scored") == running.items(small, "languages", "scored"), "drawn or not"
+    assert running.left_out(small, "languages") == running.check(small)["languages"]["left out"] == 1
 
 
 def test_from_weight_learning_to_rows(small, monkeypatch):
@@ -217,17 +256,86 @@ def test_from_weight_learning_to_rows(small, monkeypatch):
     assert whole["parameters"] == sum(p.numel() for p in loaded.model.parameters()) > lslo["parameters"] > 0
     for scores in (whole, lslo):
         assert [point["epoch"] for point in scores["curve"]] == [0, 1, 2, 3] and scores["updates"] == 6
+        assert scores["passes"] == pytest.approx(scores["tokens"] / trained_tokens(small, loaded))
+        watched = scores["curve"][1]["watched"]
+        inside = [f"{a}-{b}" for a, b in (("en", "fr"), ("fr", "en"), ("gl", "ne"), ("ne", "gl"))]
+        assert set(inside) <= set(watched), "every direction of Figure 3"
+        assert watched["V2V"] == pytest.approx((watched["gl-ne"] + watched["ne-gl"]) / 2, abs=1e-4)
         assert scores["curve"][-1]["watched"]["AVG"] < scores["curve"][0]["watched"]["AVG"]
         assert sum(scores["nll"]) < sum(base["nll"])
         some = ["-".join(one) for one in directions.chosen(small.classes_of())]
         assert scores["translated"] == some and len(scores["hypotheses"]) == len(scores["chrf"]) == len(some)
         assert {len(texts) for texts in scores["hypotheses"]} == {7}
     learned = procedures.weights(small)[0]
+    for scores in found.values():
+        by_cluster(scores)
     signed = procedures.row_cells(small, learned)["lang5.1-1-2.WL.all.s0"]
     turned = learned.model_copy(update={"encoder": tuple((b, a) for a, b in learned.encoder)})
     assert procedures.row_cells(small, turned)["lang5.1-1-2.WL.all.s0"].inputs != signed.inputs
     monkeypatch.setattr(procedures, "compute", None)  # what is there is read
     assert procedures.row_scores(small, jobs=1) == found
+    whole = study.study(small, "lslo-table1", jobs=1)
+    assert whole.difference("Ft-all", "Pretrain", "AVG", "nll").estimate > 0 and whole.twins == {}
+    assert whole.passes("Ft-all") == found["lang5.everything.s0"]["passes"]
+    stated = statements.frame({"lslo-table1": whole, "lslo-fig3": Curves(whole)}).set_index(["id", "measure"])
+    assert stated.loc["full-verylow", "nll"]["low"] < stated.loc["full-verylow", "nll"]["high"]
+    assert stated.loc["overfit-full-high", "nll"]["verdict"] == statements.UNTESTABLE, "less than a pass of the text"
+
+
+def trained_tokens(small, loaded):
+    data = running.text(small, "languages", "training")
+    return sum(len(loaded.encode(p.source_text, p.target_text, *d)[1]) for d, pairs in data.items() for p in pairs)
+
+
+def by_cluster(scores):
+    """Sums by cluster give what each direction has, and means what averages have."""
+    kept = scores["clusters"]
+    assert kept["groups"] == scores["directions"] and len(kept["units"]) == len(set(kept["units"])) > 1
+    for sums, counts, nll, tokens in zip(
+        kept["sums"], kept["counts"], scores["nll"], scores["tokens_scored"], strict=True
+    ):
+        nats, number = [float(x) for x in sums.split()], [int(x) for x in counts.split()]
+        assert len(nats) == len(number) == len(kept["units"]) and sum(number) == tokens
+        assert sum(nats) / tokens == pytest.approx(nll, abs=0.01)
+    assert scores["means"]["nll"]["AVG"] == pytest.approx(sum(scores["nll"]) / len(scores["nll"]))
+
+
+def test_many_directions_are_kept_by_pair_of_classes(small, monkeypatch):
+    loaded = load(small.model)
+    single = running._scored(small, "languages", loaded, loaded.model)
+    monkeypatch.setattr(running, "SINGLE", 3)
+    found = running._scored(small, "languages", loaded, loaded.model)["clusters"]
+    named = directions.labels(small.classes_of())
+    assert set(found["groups"]) == set(named.values())
+    for place, name in enumerate(found["groups"]):
+        own = [
+            [float(x) for x in line.split()]
+            for text, line in zip(single["directions"], single["clusters"]["sums"], strict=True)
+            if named[tuple(text.split("-"))] == name
+        ]
+        assert [float(x) for x in found["sums"][place].split()] == pytest.approx(
+            [*map(sum, zip(*own, strict=True))], abs=0.1
+        )
+
+
+def test_threads_are_those_of_the_settings(small, monkeypatch):
+    """Of rows, of weight learning and estimations (one function) and of the sweep; whatever was set before."""
+    import torch
+
+    seen = []
+    monkeypatch.setattr(running, "row_scores", lambda *a, **k: seen.append(torch.get_num_threads()) or {})
+    monkeypatch.setattr(running, "weight_scores", lambda *a, **k: seen.append(torch.get_num_threads()) or {})
+    monkeypatch.setattr(running, "fit", lambda *a, **k: seen.append(torch.get_num_threads()) or 1 / 0)
+    own = small.model_copy(update={"threads": 3})
+    monkeypatch.setattr(profiles, "resolve", lambda *a, **k: own)
+    learned = Learned(model_type="m2m_100", kinds=("q",), encoder=((0.6, 0.4),) * 2, decoder=((0.4, 0.6),) * 2)
+    monkeypatch.setattr(procedures, "learned_of", lambda settings: learned)
+    before = torch.get_num_threads()
+    procedures.row_cell_scores(procedures.row_cells(own, learned)["lang5.pretrain"])
+    procedures.weights_cell_scores(procedures.weights_cells(own)[0])
+    with pytest.raises(ZeroDivisionError):
+        sweep.sweep_scores(cells.Cell(sweep.KIND, "8-8-8.0.001", {}, 1))
+    assert seen == [3, 3, 3] and torch.get_num_threads() == before
 
 
 def test_estimations_have_scores_that_cancel_out(small):
@@ -236,30 +344,9 @@ def test_estimations_have_scores_that_cancel_out(small):
         assert set(frame["language"]) == set(CODES) and frame["pruned"].sum() > 0
         assert (frame.groupby(group)["score"].sum().abs() <= 0.5).all()
         assert frame["score"].nunique() > 5
-
-
-def test_a_profile_plans_its_own_cells(monkeypatch, tmp_path):
-    monkeypatch.setattr(cells, "reference_dir", lambda profile: tmp_path / profile)
-    settings = profiles.resolve("mini", kind=LSLoSettings)
-    weights = procedures.weights_plan("mini")
-    assert list(weights) == ["lang12.s0", "lang12.s1", "lang12.s2"]
-    with pytest.raises(Failure, match=r"cell mini/lslo-weights/lang12.s0 is missing; .*langsim reproduce"):
-        procedures.rows_plan("mini")
-    learned = Learned(model_type="m2m_100", kinds=("q",), encoder=((0.6, 0.4),) * 4, decoder=((0.4, 0.6),) * 4)
-    for cell in procedures.weights_cells(settings).values():
-        cells.write(cell, {"learned": learned.model_dump(mode="json")})
-    planned = procedures.rows_plan("mini")
-    assert set(planned) == set(rows.jobs(settings))
-    assert "architecture" in planned["lang12.2-2-8.WL.all.s0"]
-    assert "architecture" not in planned["lang12.2-2-8.SRC.all.gps0.9.s0"]
-    assert len(procedures.estimates_plan("lslo-ise", "mini")) == 3
-    assert json.loads(json.dumps(planned)) == planned
-
-
-def test_the_sweep_is_of_other_seeds_and_of_no_rate(monkeypatch):
-    grid, settings = sweep.grid(), profiles.resolve("mini", kind=LSLoSettings)
-    assert len(grid) == 9 and sweep.SEED not in settings.seeds and sweep.plan("paper") == {}
-    faster = settings.model_copy(update={"learning_rate": 0.5})
-    plan = sweep.plan("mini")
-    monkeypatch.setattr(profiles, "resolve", lambda *args, **options: faster)
-    assert sweep.plan("mini") == plan, "the rate that it chose does not make it stale"
+    (cell,) = procedures.estimate_cells(small, procedures.learned_of(small), "lslo-lsp").values()
+    means = cells.read(cell)["means"]
+    for place, value in means["place"].items():
+        own = frame[(frame["stack"] + " " + frame["kind"]) == place]
+        assert value == pytest.approx(own["score"].sum() / own["size"].sum()) and len(means["place"]) == 13
+    assert set(means["language"]) == set(CODES)

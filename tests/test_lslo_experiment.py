@@ -70,8 +70,26 @@ def test_architectures():
     learned = Learned(model_type="m2m_100", kinds=("q",), **pairs)
     sides = ["target", "source"]
     assert fc.architecture(base, learned) == architecture.by_layer(base, sides, ["target"] * 2, FEED_FORWARD)
-    src = by_name["2;2;8+SRC+GPS(0.9)"]
-    assert src.architecture(base, learned) == architecture.strategy(base, "SRC"), "not learned, so not changed"
+    mixed = learned.model_copy(update={"decoder": ((0.9, 0.1), (0.2, 0.8))})
+    for name, side in (("SRC", "source"), ("TGT", "target")):
+        one = by_name[f"2;2;8+{name}+GPS(0.9)"]
+        assert one.architecture(base, learned) == architecture.strategy(base, name)
+        expected = architecture.by_layer(base, [side] * 2, ["source", "target"])
+        assert one.architecture(base, mixed) == expected, "the encoder is the strategy's, the decoder the learned one"
+        assert one.sides(mixed) == {"encoder": (side,) * 2, "decoder": ("source", "target")}
+
+
+def test_initial_values_may_be_the_row_s():
+    plain, kaiming = experiments("lslo-init")[2:]
+    assert (plain.init, kaiming.init) == ("", "kaiming") and set(plain.ranks.values()) == {64}
+    classes = {"en": "high", "zh": "medium", "ne": "very-low"}
+    largest = [
+        max(layer.lora_A.abs().max().item() for _, layer in one.lslo(tiny(), classes, init="gaussian").layers())
+        for one in (plain, kaiming, kaiming.model_copy(update={"init": ""}))
+    ]
+    assert largest[0] == largest[2] != largest[1] <= 1 / 64**0.5 + 1e-6, (
+        "uniform from -1 to 1 over the root of the rank"
+    )
 
 
 def test_refusals(monkeypatch, tmp_path):

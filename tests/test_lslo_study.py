@@ -1,7 +1,7 @@
 """From cells of part II to tables, curves and verdicts: against plain loops, on cells that were made up."""
 
-import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,9 @@ from scipy import stats
 from langsim import papers, profiles
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED
 from langsim.errors import UsageError
-from langsim.lslo import curves, directions, intervals, rows, statements, tables
+from langsim.lslo import curves, directions, rows, statements, tables
 from langsim.lslo.curves import Curves
+from langsim.lslo.statements import UNTESTABLE
 from langsim.lslo.study import Study
 from langsim.lslo_settings import LSLoSettings
 
@@ -25,28 +26,54 @@ def settings():
     return profiles.resolve("mini", kind=LSLoSettings, languages=CODES, seeds=[0, 1, 2])
 
 
-def made_up(settings, gains, *, noise=0.01, words=None, watched=None):
-    """A study of Table 1 whose rows are better than the model as it came by `gains[row][pair of classes]` nats."""
+def clusters(everything, nll, rng, spread=0.0):
+    """Four clusters of the text for every direction, whose means are these up to the spread."""
+    counts = [20, 30, 25, 25]
+    lines = []
+    for value in nll:
+        moved = rng.normal(0, spread, 4) if spread else np.zeros(4)
+        moved -= np.average(moved, weights=counts)
+        lines.append(" ".join(f"{(value + shift) * count:.4f}" for shift, count in zip(moved, counts, strict=True)))
+    names = {"units": [f"c{i}" for i in range(4)], "groups": ["-".join(one) for one in everything]}
+    return names | {"sums": lines, "counts": [" ".join(map(str, counts))] * len(everything)}
+
+
+def curve_of(name, number, watched, named, rng, losses):
+    """Four points: before training, and after three epochs; `losses` of a pair of classes by epoch."""
+    end = (watched or {}).get(name, -0.5)
+    found = []
+    for epoch in range(number):
+        own = {"AVG": 4 + end * epoch / 3 + rng.normal(0, 0.01)}
+        own |= {scope: values[epoch] for scope, values in losses.items()}
+        own |= {"-".join(one): losses[label][epoch] for one, label in named.items() if label in losses}
+        found.append({"epoch": epoch, "watched": own})
+    return found
+
+
+def made_up(settings, gains, *, noise=0.01, words=None, watched=None, apart=1.0, passes=2.0, losses=None, spread=0.0):
+    """A study of Table 1 whose rows are better than the model as it came by `gains[row][pair of classes]` nats.
+
+    That model is worse by `apart` where both languages are very-low-resource.
+    """
     classes, rng = settings.classes_of(), np.random.default_rng(0)
     named = directions.labels(classes)
     everything, some = directions.everything(classes), directions.chosen(classes)
-    level = {one: 4 + rng.normal(0, 0.3) for one in everything}
+    level = {one: 4 + apart * (named[one] == "V2V") + rng.normal(0, 0.1) for one in everything}
+    losses = losses or {"H2H": [4, 5, 6, 7], "V2V": [4, 3, 2, 1]}
     found = {name: of for name, of in rows.rows(settings, "lslo-table1").items() if name in gains}
     scores = {}
     for name, jobs in found.items():
         for job in jobs:
             nll = [level[one] - gains[name].get(named[one], 0.0) + rng.normal(0, noise) for one in everything]
-            end = (watched or {}).get(name, -0.5)
-            curve = [
-                {"epoch": e, "watched": {"AVG": 4 + end * e / 3 + rng.normal(0, 0.01), "H2H": 4.0 + e, "V2V": 4.0 - e}}
-                for e in range(4)
-            ]
+            curve = curve_of(name, 4, watched, named, rng, losses)
             kept = (words or {}).get(name, 4)
             hypotheses = [[" ".join(text.split()[:kept]) for text in TEXTS] for _ in some]
             scores[job.id] = {
                 "directions": ["-".join(one) for one in everything],
                 "translated": ["-".join(one) for one in some],
                 "nll": nll,
+                "clusters": clusters(everything, nll, rng, spread),
+                "passes": passes,
                 **{measure: list(rng.uniform(0, 20, len(some))) for measure in ("bleu", "chrf", "spbleu")},
                 "hypotheses": hypotheses,
                 "parameters": 0 if name == "Pretrain" else 1000,
@@ -115,8 +142,22 @@ def test_the_table_says_what_is_published_and_what_did_not_train(settings):
     assert shown.loc["Ft-all, published", "H2H"] == "29.29" and shown.loc["Ft-all", "#Params"] == "0.00M"
     assert "(" in tables.table(frame, "nll").loc["Ft-all", "AVG"] and len(tables.table(frame, "nll")) == 3
     text = tables.training_reading(study).text
-    assert "decide nothing: 2;2;8+WL." in text and "In 6 trainings" in text
+    assert "decide nothing: 2;2;8+WL." in text and "In 6 trainings" in text and "2.0 to 2.0 times" in text
     assert "less than 1 BLEU" in tables.instrument(study, "Pretrain").text
+
+
+def test_a_table_that_is_in_no_print(settings):
+    study = replace(made_up(settings, {"Pretrain": {}, "4;4;4+WL": {}}), exhibit="lslo-init")
+    frame = tables.tidy(study)
+    assert frame["published"].isna().all() and list(tables.table(frame, "nll").index) == ["Pretrain", "4;4;4+WL"]
+
+
+def test_budgets(settings):
+    study = made_up(settings, {"Ft-all": {}, "2;2;8+WL": {}})
+    for job in study.rows["2;2;8+WL"]:
+        study.scores[job.id]["parameters"] = 250
+    text = tables.budgets_reading(study, [("2;2;8+WL", "Ft-all"), ("2;2;8+WL", "no row")]).text
+    assert text == "Parameters, as trained here: 2;2;8+WL has 0.25 of Ft-all's."
 
 
 def test_own_ranks_leave_the_other_tables_out(settings):
@@ -139,83 +180,25 @@ def test_epochs_against_plain_loops(settings):
     assert found.rows == ["Ft-all", "2;2;8+WL"] and found.scopes == ["H2H", "V2V"]
     frame = curves.frame(found).set_index(["method", "scope", "epoch"])
     assert frame.loc["Ft-all", "H2H", 3].tolist() == [3, 3, 3] and frame.loc["Ft-all", "V2V", 0].tolist() == [0, 0, 0]
-    assert found.late("Ft-all", "H2H").tolist() == [2, 2, 2] and found.rise("Ft-all", "2;2;8+WL", "V2V").estimate == 0
+    assert found.overfitting("Ft-all", "", "H2H").estimate == 2 and found.overfitting("Ft-all", "", "V2V").estimate == 0
+    assert found.overfitting("Ft-all", "2;2;8+WL", "V2V").estimate == 0
+    assert found.by_direction("Ft-all", "H2H").shape == (3, 3, 6), "seeds, epochs, all directions of three languages"
     assert "Ft-all 0 (3.00)" in curves.reading(found).text and "Ft-all 3 (0.00)" in curves.reading(found).text
     assert set(curves.panels(curves.frame(found))) == {"H2H", "V2V"}
 
 
-# Intervals -------------------------------------------------------------------------------------------------------
+# Differences -----------------------------------------------------------------------------------------------------
 
 
-def test_seeds_are_students(settings):
-    values = [0.3, 0.5, 0.1]
-    found, oracle = intervals.over_seeds(values), stats.ttest_1samp(values, 0)
-    assert found.p == pytest.approx(oracle.pvalue)
-    assert (found.low, found.high) == pytest.approx(tuple(oracle.confidence_interval()))
-    alone = intervals.over_seeds([0.3])
-    assert alone.estimate == 0.3 and math.isnan(alone.p) and math.isnan(alone.low)
-    assert intervals.over_seeds([0.2, 0.2]).p == 0 and intervals.over_seeds([0.0, 0.0]).p == 1
-
-
-def test_directions_by_a_slow_bootstrap():
-    """Languages of each class drawn for both sides, seeds with them: the same spread by a loop of its own."""
-    classes = {"a": "high", "b": "high", "c": "high", "d": "low", "e": "low", "f": "low"}
-    named, rng = directions.labels(classes), np.random.default_rng(3)
-    all_of_them = directions.everything(classes)
-    sources, targets = ({code: rng.normal() for code in classes} for _ in range(2))
-    ours = np.array([[sources[s] + targets[t] + rng.normal() for s, t in all_of_them] for _ in range(3)])
-    theirs = np.array([[rng.normal() for _ in all_of_them] for _ in range(3)])
-    scope = {"H2H": 0.25, "L2L": 0.75}
-    found = intervals.over_directions(ours, theirs, all_of_them, classes, scope)
-    plain = sum(
-        weight * np.mean([(ours - theirs)[:, i].mean() for i, one in enumerate(all_of_them) if named[one] == name])
-        for name, weight in scope.items()
-    )
-    assert found.estimate == pytest.approx(plain)
-    drawn, slow = [], np.random.default_rng(99)
-    members = [[code for code in classes if classes[code] == name] for name in ("high", "low")]
-    while len(drawn) < 1500:
-        picked = [[c for group in members for c in slow.choice(group, len(group))] for _ in range(2)]
-        seeds, total = slow.choice(3, 3), 0.0
-        for name, weight in scope.items():
-            cells = [
-                (ours[k, i] - theirs[k, i])
-                for k in seeds
-                for s in picked[0]
-                for t in picked[1]
-                if s != t and named[s, t] == name
-                for i in [all_of_them.index((s, t))]
-            ]
-            total += weight * (np.mean(cells) if cells else math.nan)
-        if math.isfinite(total):
-            drawn.append(total)
-    assert found.error == pytest.approx(np.std(drawn, ddof=1), rel=0.1)
-    assert (found.low, found.high) == pytest.approx(
-        tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.15 * found.error * 4
-    )
-    same = intervals.over_directions(ours, ours, all_of_them, classes, scope)
-    assert (same.estimate, same.low, same.high, same.p) == (0, 0, 0, 1)
-    with pytest.raises(UsageError, match="no direction L2X"):
-        intervals.over_directions(ours, None, all_of_them, classes, {"L2X": 1})
-    with pytest.raises(UsageError, match="one line a seed of 30 numbers"):
-        intervals.over_directions(ours[:, :3], None, all_of_them, classes, scope)
-
-
-def test_permutations_by_brute_force():
-    rng = np.random.default_rng(0)
-    mean = rng.normal(size=8)
-    inside = [True, False, True, False, False, False, True, False]
-    apart = mean[inside].mean() - mean[~np.array(inside)].mean()
-    ways = [
-        mean[list(chosen)].mean() - np.delete(mean, list(chosen)).mean()
-        for chosen in itertools.combinations(range(8), 3)
-    ]
-    two_sided = min(1, 2 * min(np.mean(np.array(ways) >= apart - 1e-9), np.mean(np.array(ways) <= apart + 1e-9)))
-    assert intervals.exchanged(inside)(mean) == pytest.approx(two_sided)
-    signs = [np.mean(mean * s) for s in itertools.product((1, -1), repeat=8)]
-    two_sided = min(1, 2 * min(np.mean(np.array(signs) >= mean.mean() - 1e-9), np.mean(signs <= mean.mean() + 1e-9)))
-    assert intervals.flipped(mean) == pytest.approx(two_sided)
-    assert math.isnan(intervals.exchanged([True] * 8)(mean)) and math.isnan(intervals.flipped(mean[:1]))
+def test_a_study_draws_its_texts(settings):
+    """Texts that differ make the interval of a single row's mean wide; those of one row are of one text."""
+    calm, wild = (made_up(settings, {"Pretrain": {}, "Ft-all": {}}, spread=spread) for spread in (0.0, 2.0))
+    errors = [one.difference("Ft-all", "Pretrain", "V2V", "nll").error for one in (calm, wild)]
+    assert errors[1] > 3 * errors[0]
+    job = wild.rows["Ft-all"][1]
+    wild.scores[job.id]["clusters"]["units"] = ["c0", "c1", "c2", "c9"]
+    with pytest.raises(UsageError, match="scored on different texts"):
+        wild.texts("Ft-all")
 
 
 def test_scores_of_translations_by_sacrebleu(settings):
@@ -247,6 +230,7 @@ def test_the_statements_are_what_is_in_print():
     assert len({one.id for one in found}) == len(found) > 25
     for one in found:
         assert one.source.startswith("Cao et al. 2024") and one.threshold > 0 and one.unit
+        assert (one.requires == "overfitting") == (one.id.startswith(("overfit", "epochs")) or "-overfit" in one.id)
         if one.test == "difference":
             table = papers.matrix(one.exhibit)
             printed = float(table.loc[one.row, one.scope]) - float(table.loc[one.baseline, one.scope])
@@ -272,7 +256,7 @@ def test_verdicts_on_made_up_cells(settings):
     assert nll.loc["small-ranks-verylow", "verdict"] == SAME, "level within the margin"
     assert nll.loc["prune-average", "note"] == "no row 2;2;8+WL+GPS(0.9) in this run"
     epochs = stated.set_index("id").loc[["epochs-high", "epochs-verylow"]]
-    assert epochs["estimate"].tolist() == [2, -2] and set(epochs["verdict"]) == {SAME}
+    assert epochs["estimate"].tolist() == [2, 0] and set(epochs["verdict"]) == {SAME} and epochs["p"].isna().all()
     assert (stated["adjusted"].dropna() >= stated.loc[stated["adjusted"].notna(), "p"] - 1e-12).all()
     text = statements.reading(stated).text
     assert "By nats per token: " in text and "By chrF2" in text
@@ -284,6 +268,51 @@ def test_a_row_that_did_not_train_decides_nothing(settings):
     stated = statements.frame({"lslo-table1": study}).set_index(["id", "measure"])
     row = stated.loc["overfit-full-high", "nll"]
     assert row["verdict"] == UNDECIDED and row["note"] == "Ft-all did not train" and row["estimate"] < -0.3
+
+
+def test_overfitting_is_not_decided_by_the_warm_up(settings):
+    """A loss that rises at first and falls to the end was never overfitted; one that is level is not either."""
+    falls, level = [4.0, 5.0, 3.0, 2.0], [4.0, 3.0, 3.0, 3.01]
+    for h2h, verdict, estimate in (
+        (falls, OPPOSITE, 0),
+        (level, OPPOSITE, 0.01),
+        ([4.0, 3.0, 3.2, 3.4], SAME, 0.4),
+    ):
+        study = made_up(settings, {"Pretrain": {}, "Ft-all": {}}, losses={"H2H": h2h, "V2V": h2h})
+        stated = statements.frame({"lslo-fig3": Curves(study)}).set_index("id")
+        assert stated.loc["epochs-high", "estimate"] == pytest.approx(estimate)
+        assert stated.loc["epochs-high", "verdict"] == verdict
+        assert stated.loc["epochs-verylow", "verdict"] == {SAME: OPPOSITE, OPPOSITE: SAME}[verdict]
+    assert statements.decided_beyond(0.04, 0.2, 0.05, 1) == statements.decided_beyond(0.04, 0.2, 0.05, -1) == UNDECIDED
+    assert statements.table(stated)["published"].tolist()[:2] == ["above 0.05", "below 0.05"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [({"apart": -1.0}, "does not know the first class better"), ({"passes": 0.4}, "Ft-all read its text 0.4 times")],
+)
+def test_overfitting_has_a_precondition(settings, changes, word):
+    rows_of = {"Pretrain": {}, "Ft-all": {"H2H": -0.4, "V2V": 0.6}, "4;4;4+WL": {}}
+    study = made_up(settings, rows_of, **changes)
+    stated = statements.frame({"lslo-table1": study, "lslo-fig3": Curves(study)})
+    needs = stated["id"].isin(["overfit-full-high", "epochs-high", "epochs-verylow"])
+    assert set(stated[needs]["verdict"]) == {UNTESTABLE} and stated[needs]["note"].str.contains(word).all()
+    assert stated[needs]["p"].isna().all(), "no test, and so none of those that are corrected for"
+    assert stated[needs]["estimate"].notna().all()
+    assert UNTESTABLE not in set(stated[~needs]["verdict"]) and UNTESTABLE in statements.reading(stated).text
+    fine = statements.frame({"lslo-table1": made_up(settings, rows_of)})
+    assert UNTESTABLE not in set(fine["verdict"]) and UNTESTABLE not in statements.reading(fine).text
+
+
+def test_rows_of_one_architecture_are_not_compared(settings):
+    study = made_up(settings, GAINS)
+    twins = {a.id: b.id for a, b in zip(study.rows["8;8;8+WL"], study.rows["2;2;8+WL"], strict=True)}
+    stated = statements.frame({"lslo-table1": replace(study, twins=twins)}).set_index(["id", "measure"])
+    row = stated.loc["small-ranks-high", "nll"]
+    assert row["verdict"] == UNDECIDED and row["note"] == "the same architecture"
+    told = tables.alike_reading(replace(study, twins=twins), {"8;8;8+WL": "2;2;8+WL", "4;4;4+WL": "2;2;8+WL"}).text
+    assert told.startswith("The same architecture, and so one training: 8;8;8+WL and 2;2;8+WL.")
+    assert "different architectures" in tables.alike_reading(study, {"8;8;8+WL": "2;2;8+WL"}).text
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from langsim import (
     corruption,
     languages,
     masked_evaluation,
+    masked_sweep,
     modelcard,
     models,
     objectives,
@@ -158,6 +159,55 @@ def test_the_seed_decides_the_weights(masked_tokenizers):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
         another = pretrain.new_model(small(name, seed=2), masked_tokenizers[name])
         assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), another.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_dropped_in_training_and_the_configuration_keeps_its_dropout(masked_tokenizers, name):
+    recipe = small(name)
+    model = pretrain.new_model(recipe, masked_tokenizers[name]).train()
+    own = model.config.to_dict()
+    objectives.of(recipe).prepare(model, pretraining.recipe(name)["phase"][0])
+    batch = next(objectives.of(recipe).batches(text_of("en"), recipe, masked_tokenizers[name], 0))
+    with torch.no_grad():
+        one, other = (model(**batch).loss for _ in range(2))
+    assert one == other and model.config.to_dict() == own
+    assert recipe["model"].get("hidden_dropout_prob", recipe["model"].get("dropout_rate")) == 0.1
+    objectives.of(recipe).prepare(model, {"dropout": 0.5})
+    with torch.no_grad():
+        assert model(**batch).loss != model(**batch).loss
+
+
+def text_of(code):
+    """A little text of one language."""
+    items = pd.DataFrame({"domain": ["news"] * 30, "unit": list(map(str, range(30))), "pool": "PRETRAIN"})
+    items.index = list(map(str, range(30)))
+    texts = {code: {item: f"a text with some words and the number {item}" for item in items.index}}
+    return corpora.Corpus("x", items, texts)
+
+
+def test_the_pilot_is_the_recipe_at_other_rates(masked_text, dev, monkeypatch, tmp_path):
+    plans = masked_sweep.plan("mini")
+    assert set(plans) == {f"{name}.{rate:g}" for name in NAMES for rate in (5e-4, 1e-3, 2e-3)}
+    assert masked_sweep.plan("open") == {}
+    recipe = pretraining.recipe("mini-xlmr")
+    short = masked_sweep.pilot(recipe, 5e-4)
+    assert short["training"]["learning_rate"] == 5e-4 and short["phase"][0]["until"] == 600 * 2048
+    assert short["model"] == recipe["model"] and recipe["training"]["learning_rate"] != 5e-4, "a copy"
+    own = {"mini-xlmr": small("mini-xlmr"), **{name: pretraining.recipe(name) for name in NAMES[1:]}}
+    monkeypatch.setattr(pretraining, "recipe", own.__getitem__)
+    tiny = masked_sweep.pilot(own["mini-xlmr"], 5e-3, steps=12)
+    found = masked_sweep.scores(tiny, masked_text, dev)
+    assert found["steps"] >= 12 and found["loss"] == min(found["held_out"]) and not found["failed"]
+    assert len(found["held_out"]) >= masked_sweep.CHECKS - 1
+    monkeypatch.setattr(pretrain, "run", lambda *a, **k: (_ for _ in ()).throw(Failure("the loss is nan")))
+    assert masked_sweep.scores(tiny, masked_text, dev)["loss"] is None
+    monkeypatch.setattr(cells, "reference_dir", lambda profile: tmp_path)
+    monkeypatch.setattr(cells, "PROCEDURE_MODULES", (*cells.PROCEDURE_MODULES, "langsim.masked_sweep"))
+    assert "No pilot" in str(masked_sweep.recorded())
+    for cell in cells.planned(masked_sweep.KIND):
+        loss = None if cell.id.endswith(".0.002") else 3 - float(cell.inputs["rate"]) * 1000
+        cells.write(cell, {"loss": loss, "held_out": [], "steps": 0, "failed": ""})
+    assert masked_sweep.best() == dict.fromkeys(NAMES, 1e-3) and masked_sweep.recorded().shape == (3, 3)
 
 
 # Shipping ----------------------------------------------------------------------------------------------------------

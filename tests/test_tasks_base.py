@@ -3,7 +3,7 @@ import json
 import pytest
 
 from langsim.errors import UsageError
-from langsim.tasks import files, validity, words
+from langsim.tasks import files, surface, validity, words
 from langsim.tasks.base import Answer, Pair, Task, Tokens
 from langsim.tasks.metrics import normalise_answer, score
 
@@ -192,3 +192,33 @@ def test_own_files_that_are_wrong_name_file_and_line(tmp_path, name, text, messa
 def test_kinds_are_not_mixed(tmp_path):
     with pytest.raises(UsageError, match="several kinds"):
         files.load(write(tmp_path, test__en__tsv="a\tb\n", test__de__conll="a O\n"))
+
+
+def test_words_of_scripts_without_spaces_are_joined_without_any():
+    cases = {
+        ("Das", "ist", "gut", "."): "Das ist gut .",
+        ("私", "は", "Tom", "Smith", "です", "。"): "私はTom Smithです。",
+        ("2022", "年", "5", "月"): "2022年5月",
+        ("나는", "집에", "간다"): "나는 집에 간다",
+        ("ฉัน", "ไป"): "ฉันไป",
+    }
+    for given, told in cases.items():
+        assert Tokens(given, ("O",) * len(given), "u").text == told
+    task = Task("t", "tokens", "token_f1", {"zh": {"test": [Tokens(("你", "好"), ("A", "B"), "u")]}})
+    assert task.text("zh", "test") == ["你好"] and task.examples("zh", "test")[0].words == ("你", "好")
+
+
+def test_a_tree_on_surface_features_is_a_baseline_of_pairs():
+    """It finds a label that is told by shared numbers, in any digits, and none that is told by nothing."""
+    train, test = (
+        [Pair(f"am {i}. Mai", f"{i if i % 2 else i + 1}/5 ok", ("no", "yes")[i % 2], f"u{i}") for i in some]
+        for some in (range(10, 60), range(70, 100))
+    )
+    found = validity.baselines(Task("t", "pair", "accuracy", {"de": {"train": train, "test": test}}))
+    assert found.loc["de", "surface"] == 100 and found.loc["de", "majority"] == 50
+    assert surface.numbers("১,২৩৪ کتاب ۵") == [1234, 5]
+    blind = [Pair("a", "b", ("no", "yes")[i % 2], f"u{i}") for i in range(20)]
+    assert (
+        validity.baselines(Task("t", "pair", "accuracy", {"de": {"train": blind, "test": blind}})).loc["de", "surface"]
+        == 50
+    )

@@ -5,13 +5,15 @@ import unicodedata
 from functools import cache
 
 import babel
+import numpy as np
 import pytest
 import regex
+from scipy import stats
 
 from langsim import languages, splits
 from langsim.corpora import catalogs
 from langsim.errors import UsageError
-from langsim.tasks import generated
+from langsim.tasks import generated, metrics, validity
 from langsim.tasks.generated import locale_data
 
 CODES = {
@@ -151,6 +153,8 @@ def read_interval(text):
         first = dt.date(int(match[2]), months("en")[match[1].casefold()], 1)
         return first.toordinal(), (first + dt.timedelta(days=32)).replace(day=1).toordinal() - 1
     low, high = text.split(" – ")
+    if regex.fullmatch(r"[A-Z]\w+ \d{4}", low):  # two whole months
+        return read_interval(low)[0], read_interval(high)[1]
     year = regex.search(r"\d{4}$", high)[0]
     low = low if regex.search(r"\d{4}$", low) else f"{low}, {year}"
     high = high if high[0].isalpha() else f"{low.split()[0]} {high}"
@@ -167,6 +171,63 @@ def test_inference_labels_by_enumeration():
         premise, hypothesis = (set(range(low, high + 1)) for low, high in map(read_interval, (one.first, one.second)))
         inside, apart = premise <= hypothesis, not premise & hypothesis
         assert one.label == ("entailment" if inside else "contradiction" if apart else "neutral"), one
+
+
+def test_the_widths_of_inference_do_not_tell_the_label():
+    """The same widths are as common with every label, but for chance: the label is drawn after them."""
+    found = generated.load("nli", ("en",), sizes=generated.Sizes(train=600, validation=3, test=150))
+    widths = {}
+    for one in found.examples("en", "train"):
+        (a, b), (c, d) = read_interval(one.first), read_interval(one.second)
+        assert d - c > b - a, "the hypothesis is the wider one, whatever the label"
+        widths.setdefault(one.label, []).append((b - a, d - c))
+    for label in found.labels[1:]:
+        for side in (0, 1):
+            one, other = ([pair[side] for pair in widths[name]] for name in (found.labels[0], label))
+            assert stats.ks_2samp(one, other).pvalue > 0.001, (label, side)
+    tree = validity.baselines(found)["surface"]["en"]
+    assert tree < 60, tree
+
+
+def test_every_language_has_as_many_messages_the_shared_first():
+    from langsim.tasks.generated import entities
+
+    codes = tuple(sorted(CODES["ner"]))
+    own = {code: entities._messages(code) for code in codes}
+    carriers = entities.carriers(codes)
+    size = min(map(len, own.values()))
+    assert {len(found) for found in carriers.values()} == {size} and size >= entities.FEWEST_MESSAGES
+    often = {item: sum(item in found for found in own.values()) for found in own.values() for item in found}
+    for code, found in carriers.items():
+        left = set(own[code]) - {item for item, _ in found}
+        assert min(often[item] for item, _ in found) >= max((often[item] for item in left), default=0)
+    overlap = entities.overlap(codes)
+    items = {code: {item for item, _ in carriers[code]} for code in codes}
+    assert overlap.at["de", "ja"] == len(items["de"] & items["ja"]) / size and overlap.at["fa", "fa"] == 1
+    few = generated.load("ner", ("en", "de", "he"), sizes=generated.Sizes(6, 3, 3)).unavailable
+    assert "7 messages" in few["he"] and f"{entities.FEWEST_MESSAGES} are needed" in few["he"]
+
+
+def test_the_test_has_about_as_many_names_as_the_training():
+    from langsim.tasks.generated import entities
+
+    codes = tuple(sorted(CODES["ner"]))
+    n = {split: sum(map(len, entities._names(codes, split).values())) for split in vars(SIZES)}
+    assert n["test"] > 0.7 * n["train"] and n["test"] > 50
+
+
+def test_a_drawn_field_is_a_baseline_of_answers():
+    found = task("qa")
+    floor = validity.baselines(found)
+    for code in ("en", "ja"):
+        expected = []
+        for one in found.examples(code, "test"):
+            values = [field.split(": ")[1] for field in one.context.split("; ")]
+            assert len(values) == 4 and one.answer in values
+            expected.append(np.mean([metrics.squad_f1([one.answer], [value]) for value in values]))
+        assert floor.loc[code, "drawn field"] == pytest.approx(np.mean(expected)) and np.mean(expected) > 25
+        assert validity.drawn_field(found.examples(code, "test"), "squad_em") == pytest.approx(25)
+    assert (floor["drawn field"] > floor["majority"]).mean() > 0.9, "the first words are no floor"
 
 
 def read_any(text):
@@ -243,4 +304,4 @@ def test_reserved_messages_alone_are_used():
     }
     from langsim.tasks.generated import entities
 
-    assert {splits.normalise(text) for text in entities._messages("de")} <= reserved
+    assert {splits.normalise(text) for text in entities._messages("de").values()} <= reserved

@@ -3,6 +3,9 @@
 import pytest
 
 from langsim import cells, profiles, sweep, table2, tuning
+from langsim.lslo import procedures as lslo
+from langsim.lslo import sweep as lslo_sweep
+from langsim.lslo_settings import LSLoSettings
 from langsim.profiles import Tuning
 
 KINDS = (sweep.KIND, table2.FAMILIES, tuning.KIND)
@@ -27,3 +30,49 @@ def test_the_sweep_has_no_word_in_the_table():
     settings = profiles.resolve("mini", kind=Tuning)
     assert sweep.SEED not in settings.seeds
     assert all(set(cells.read(cell)) == {"loss", "best_update"} for cell in cells.planned(sweep.KIND, "mini"))
+
+
+# Part II -----------------------------------------------------------------------------------------------------------
+
+
+def lslo_cells():
+    """All cells of part II that are committed, of all kinds: none before weight learning, which the others hang on."""
+    if not any(cell.path.exists() for cell in cells.planned(lslo.WEIGHTS)):
+        return []
+    return [cell for kind in lslo.KINDS for cell in cells.planned(kind) if cell.path.exists()]
+
+
+def test_one_cell_of_part_2_a_week():
+    """Of all kinds together: each takes minutes."""
+    if not (there := lslo_cells()):
+        pytest.skip("no cells of part II yet")
+    assert cells.audit(cells.audit_choice("lslo", there, cells.this_week())) == []
+
+
+def test_the_learning_rates_of_part_2_are_the_best_of_their_sweep():
+    if not lslo_sweep.is_recorded("mini"):
+        pytest.skip("no sweep of part II yet")
+    settings, best = profiles.resolve("mini", kind=LSLoSettings), lslo_sweep.best("mini")
+    assert best == {"lslo": settings.learning_rate, "everything": settings.full_learning_rate}
+    assert lslo_sweep.interior("mini") == {"lslo": True, "everything": True}, "a wider grid might have a better one"
+
+
+def test_means_of_part_2_are_compared_more_closely_than_single_directions():
+    saved = {"nll": [4.0, 5.0], "means": {"nll": {"AVG": 4.5, "H2H": 4.0}, "chrf": {"AVG": 20.0}}, "chrf": [20.0]}
+    saved |= {"curve": [{"watched": {"AVG": 4.0}}], "clusters": {"sums": ["1 2"]}, "hypotheses": [["a"]]}
+    moved = {"nll": [4.09, 4.91], "means": {"nll": {"AVG": 4.51, "H2H": 4.0}, "chrf": {"AVG": 21.0}}, "chrf": [25.0]}
+    moved |= {"curve": [{"watched": {"AVG": 9.0}}, {}], "clusters": {"sums": ["3 4"]}, "hypotheses": [["b"]]}
+    assert cells._differences(moved, saved, lslo.TOLERANCES) == []
+    moved["means"]["nll"]["AVG"] = 4.56
+    assert cells._differences(moved, saved, lslo.TOLERANCES)[0].startswith("means.nll.AVG: 4.56 instead of 4.5")
+
+
+def test_a_tolerance_holds_for_what_is_under_its_name():
+    saved, fresh = {"curve": [{"watched": {"AVG": 1.0}}], "a": {"b": 1.0}}, {"curve": [], "a": {"b": 1.2}}
+    assert len(cells._differences(fresh, saved, {})) == 2
+    assert cells._differences(fresh, saved, {"curve": float("inf"), "a": 0.3}) == []
+    assert len(cells._differences(fresh, saved, {"curve": float("inf"), "a": 0.1})) == 1
+    assert cells._differences(fresh, saved, {"curve": float("inf"), "a": 0.1, "a.b": 0.3}) == [], (
+        "the nearest name counts"
+    )
+    assert len(cells._differences({"cost": 1.2}, {"cost": 1.0}, {"co": 9.0})) == 1, "a whole name"

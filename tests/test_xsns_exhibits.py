@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from scipy import stats
 from scipy.spatial.distance import squareform
 from sklearn.linear_model import LinearRegression
-from xsns_tiny import loaded, pairs_task, tokenizer
+from xsns_tiny import blind_task, loaded, tokenizer
 
 from langsim import agreement, drawings, exhibits, figures, languages, papers, profiles, ranking
 from langsim.fisher import FisherVector
@@ -29,7 +29,7 @@ from langsim.xsns import (
 )
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.procedures import Job
-from langsim.xsns.ranking_study import CENTRED, NULLS, OURS
+from langsim.xsns.ranking_study import AS_MANY, CENTRED, NULLS, OURS
 from langsim.xsns.settings import XSNSSettings
 
 CODES = ("en", "de", "fr", "sv", "es", "ru")
@@ -48,8 +48,8 @@ def settings(tmp_path_factory):
 
 def task_of(codes, only=()):
     """Six languages with all splits, and others with test text alone."""
-    splits = {code: pairs_task(("en",)).splits["en"] for code in codes}
-    splits |= {code: {"test": pairs_task(("en",)).splits["en"]["test"]} for code in only}
+    splits = {code: blind_task(("en",)).splits["en"] for code in codes}
+    splits |= {code: {"test": blind_task(("en",)).splits["en"]["test"]} for code in only}
     return Task("made", "pair", "accuracy", splits, ("other", "same"))
 
 
@@ -172,6 +172,23 @@ def test_table1_has_kinds(tasks):
     assert "ner †: task text, LM" in names and "pos: general text, LM, published" in names
 
 
+def test_table1_compares_as_many_texts(settings, tasks):
+    """X-SNS from all its text is another predictor, and its statements are about the one from as many."""
+    one = tasks["pos"]
+    rng, ours = np.random.default_rng(5), one.predicted[OURS]
+    weak = [pd.DataFrame(rng.random(m.shape), m.index, m.columns).where(m.notna()) for m in ours]
+    few = Evidence(settings, one.task, "pos", one.model, one.everyone, {**one.predicted, AS_MANY: weak})
+    assert tables.compared(one) == OURS and tables.compared(few) == AS_MANY
+    frame = tables.table1({"pos": few})
+    own = frame.query("kind == 'task-lm' and metric == 'NDCG@3'").iloc[0]
+    direct = 100 * ranking.ranking(few.gold, few.predictions[AS_MANY]).mean["ndcg3"]
+    assert own["predictor"] == AS_MANY and own["value"] == pytest.approx(direct)
+    assert list(tables.lines(frame)) == ["pos"] and AS_MANY not in set(tables.table2({"pos": few})["predictor"])
+    stated = statements.frame(statements.Facts({"pos": few}), "xsns-table1").set_index("id")
+    head = 100 * ranking.ranking(few.gold, few.predictions["X-SNS, random head"]).mean["ndcg3"]
+    assert stated.loc["kind-head", "estimate"] == pytest.approx(direct - head)
+
+
 # Choices ------------------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +295,9 @@ def test_three_sources_are_the_first_of_each_method(tasks):
     for target in CODES:
         others = sorted((s for s in CODES if s != target), key=lambda s: -ours.at[target, s])
         assert found[OURS][target] == sorted(others[:3])
+    drawn = found["random"]
+    assert len({tuple(three) for three in drawn.values()}) == 1 and len(drawn) == 3, "one triple, for all but its own"
+    assert not set(drawn) & set(next(iter(drawn.values())))
     jobs = mixtures.jobs_of(one)
     assert (
         len(set(jobs)) == len(jobs)
@@ -301,9 +321,16 @@ def test_figure4_reads_the_trainings(settings, tasks, monkeypatch):
         assert row.value == score(Job("m", "pos", row.sources), row.target)
     single = frame[frame["method"] == "BEST-1"].set_index("target")
     one = tasks["pos"]
-    for target in CODES:
-        best = max((s for s in CODES if s != target), key=lambda s: one.mean.at[target, s])
+    for target in CODES:  # trained with seed 1: chosen by seed 0 alone
+        best = max((s for s in CODES if s != target), key=lambda s: one.everyone[0].at[target, s])
         assert single.loc[target, "sources"] == best and single.loc[target, "value"] == one.everyone[1].at[target, best]
+        three = sorted(sorted((s for s in CODES if s != target), key=lambda s: -one.everyone[0].at[target, s])[:3])
+        assert mixtures.chosen(one)["BEST"][target] == three
+    turned = Evidence(settings, one.task, "pos", one.model, [one.everyone[0], 500 - 5 * one.everyone[0]], one.predicted)
+    assert mixtures.chosen(turned)["BEST"] == mixtures.chosen(one)["BEST"], "the seed that is compared has no say"
+    alone = settings.model_copy(update={"training_seeds": [1]})
+    alone = Evidence(alone, one.task, "pos", one.model, one.everyone[1:], one.predicted)
+    assert mixtures.choosing(alone).equals(one.everyone[1]), "there is no other seed"
     gain = mixtures.better(frame, "pos", OURS, "LEX")
     wide = frame.pivot(index="target", columns="method", values="value")
     assert gain.estimate == pytest.approx((wide[OURS] - wide["LEX"]).mean())
@@ -340,7 +367,7 @@ def cells_of_shares(monkeypatch):
         }
 
     kept = {null: {Job("m", "pos", "task-lm", s): cell() for s in (0, 1)} for null in ("", *NULLS)}
-    monkeypatch.setattr(sensitivity, "_cells", lambda one, null: kept[null])
+    monkeypatch.setattr(sensitivity, "cells_of", lambda one, null: kept[null])
     return kept
 
 
@@ -513,7 +540,7 @@ def test_mixed_are_those_of_the_run(settings):
 def test_open_roles_are_what_the_data_has():
     assert set(languages.role("xsns-pos-open")) == set(languages.pool("xsns-pos"))
     assert set(languages.role("xsns-ner-open")) == {"de", "en", "hr", "pt", "ru", "sk", "sr-Latn", "sv", "zh"}
-    assert len(languages.role("xsns-qa-open")) == 9
+    assert languages.role("xsns-qa-open") == ["de", "en", "es", "hi", "ru", "tr", "zh"], "bytes: ar, th"
     assert profiles.defaults("open", XSNSSettings)["roles"] == "xsns-{task}-open"
 
 

@@ -5,14 +5,27 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import regex
 from scipy import stats
 from sklearn.metrics import ndcg_score
-from xsns_tiny import CODES, loaded, pairs_task, sentences, tokenizer, words_task
+from xsns_tiny import CODES, blind_task, loaded, sentences, tokenizer, words_task
 
 from langsim import cells, cli, profiles, ranking
 from langsim.errors import Failure, UsageError
 from langsim.tasks.base import Task
-from langsim.xsns import evidence, labelled, measuring, mixtures, procedures, ranking_study, texts, transfer
+from langsim.xsns import (
+    evidence,
+    instrument,
+    labelled,
+    measuring,
+    mixtures,
+    procedures,
+    ranking_study,
+    setting,
+    subnetworks,
+    texts,
+    transfer,
+)
 from langsim.xsns.procedures import BASELINES, MIXTURES, SUBNETWORKS, TRANSFER, Job
 from langsim.xsns.settings import XSNSSettings, members
 
@@ -55,6 +68,7 @@ def made(model, task_folder):
 def resolved(model, folder, **more):
     own = {"tasks": ["mine"], "tasks_from": "files", "tasks_path": str(folder), "other_models": []}
     own |= {"low_resource_tasks": [], "kinds": ["task-lm", "task-head"], "text_items": 16, "text_grid": [4, 8]}
+    own |= {"text_items_others": 10}
     own |= {"p_grid": [0.1, 0.5], "seeds": [0, 1], "training_seeds": [0, 1], "epochs": 2, "learning_rate": 3e-3}
     own |= {
         "batch_size": 8,
@@ -150,11 +164,51 @@ def test_general_text_is_shared_or_warned_of():
     found = texts.of_corpus(corpus, CODES, 50, pool="FINETUNE", seed=3)
     assert not found.warnings and {tuple(line.split()[1] for line in t) for t in found.texts.values()} != set()
     assert len({tuple(line.split()[1] for line in t) for t in found.texts.values()}) == 1 and found.size == 50
+    packed = texts.of_corpus(corpus, CODES, 50, pool="FINETUNE", seed=3, pack=3)
+    single = texts.of_corpus(corpus, CODES, 129, pool="FINETUNE", seed=3)
+    assert packed.size == 43 and packed.texts["de"][1] == " ".join(single.texts["de"][3:6])
+
+    def count(lines):
+        return [len(line.split()) for line in lines]
+
+    assert texts.packing({"a": ["x " * 6], "b": ["x " * 10]}, {"a": ["x x"], "b": ["x x x"]}, count) == 3
+    assert texts.packing({"a": ["x"]}, {"a": ["x x x x"]}, count) == 1, "a long text is not cut"
     corpus = Corpus("small", items, {**own, "fr": {f"i{i}": "x" for i in range(40)}})
     found = texts.of_corpus(corpus, CODES, 50)
     assert found.size == 40 and "Only 40 items are there in all 4 languages" in found.warnings[0]
     with pytest.raises(UsageError, match="corpus 'small' has no text in ja"):
         texts.of_corpus(corpus, ["de", "ja"], 10)
+
+
+def test_general_text_is_as_long_as_the_tasks(made):
+    """By the settings: of lines of six words, and of single words."""
+    parent = procedures.model_of(made.model, "cpu")
+
+    def count(lines):
+        return subnetworks.lengths(parent, lines, 64)
+
+    own = texts.of_settings(made, "mine", "task", count, size=16)
+    whole = texts.of_settings(made, "mine", "general", count, size=16)
+    mean = {
+        name: np.mean([np.mean(count(t)) for t in one.texts.values()]) for name, one in (("own", own), ("w", whole))
+    }
+    assert whole.size == 16 and not any("A text is" in line for line in whole.warnings)
+    assert abs(np.log(mean["own"] / mean["w"])) < np.log(1.5), "lines of like length stay as they are"
+    longer = texts.of_settings(made, "mine", "general", _Longer(count), size=10)
+    assert "A text is 3 items of general text, to be about as long as the task's." in longer.warnings
+    assert longer.texts["de"][0].startswith(whole.texts["de"][0]) and longer.size == 10
+    assert sum(count(longer.texts["de"])) > 2 * sum(count(whole.texts["de"][:10]))
+
+
+class _Longer:
+    """Counts the texts that come first, the task's, as three times as long as they are."""
+
+    def __init__(self, count):
+        self.count, self.calls = count, 0
+
+    def __call__(self, lines):
+        self.calls += 1
+        return [1.0 if self.calls > len(CODES) else 3.0 for _ in self.count(lines)]
 
 
 # Cells -------------------------------------------------------------------------------------------------------------
@@ -182,6 +236,18 @@ def test_from_files_to_a_ranking(made, own_cache):
         "random",
     } <= set(predicted)
     assert {"null: random weights", "null: shuffled text"} <= set(predicted) and len(predicted["X-SNS"]) == 2
+    for name in ("null: random weights", "null: shuffled text", "LEX", "EMB", "LEX, centred", "EMB, centred"):
+        one, other = predicted[name]  # a matrix a seed, as X-SNS
+        assert not one.equals(other), name
+    residuals = predicted["EMB, centred"][0].to_numpy()
+    assert np.nanmean(residuals, axis=0) == pytest.approx(0, abs=1e-6), "no source is near to all"
+    cell = procedures.obtain(made, SUBNETWORKS, [Job(made.model, "mine", "task-lm", 0)])
+    few = measuring.matrix(next(iter(cell.values())), items=8)  # 16 texts against the other kinds' 10
+    assert (
+        predicted["X-SNS, as many texts"][0].at["de", "sv"]
+        == few.at["de", "sv"]
+        != predicted["X-SNS"][0].at["de", "sv"]
+    )
     assert all(np.isnan(np.diag(one.loc[list(CODES), list(CODES)])).all() for one in predicted["X-SNS"])
     found = ranking_study.study(matrices, predicted, replicates=60)
     direct = ranking.ranking(matrices, predicted["X-SNS"]).mean
@@ -250,16 +316,30 @@ def test_an_interrupted_call_keeps_what_is_done(made, monkeypatch):
     assert set(again) == set(wanted) - set(there)
 
 
+def test_a_cell_made_with_other_threads_is_within_the_tolerance(made):
+    job = Job(made.model, "mine", "de", 0)
+    found = procedures.repeated(made.model_copy(update={"epochs": 1}), job)
+    assert set(found) == {"entity_f1", "token_f1", "sentence_accuracy"} and max(found.values()) <= procedures.REPEATED
+    assert {procedures.TOLERANCES[name] for name in found} == {procedures.REPEATED} and procedures.REPEATED <= 5
+    assert procedures.repeated(made.model_copy(update={"epochs": 1}), job, (1, 1)) == dict.fromkeys(found, 0.0)
+
+
 def test_plans_name_every_cell_once_and_readably(made, monkeypatch):
     monkeypatch.setattr(procedures, "_settings", lambda profile: made)
     plans = {kind: procedures.plan(kind, "mini") for kind in (TRANSFER, SUBNETWORKS, BASELINES)}
     assert len(plans[TRANSFER]) == 4 * 2 and "small-xlmr.mine.sv.s1" in plans[TRANSFER]
     assert set(plans[SUBNETWORKS]) == {
         *(f"small-xlmr.mine.{kind}.s{seed}" for kind in ("task-lm", "task-head") for seed in (0, 1)),
-        *(f"small-xlmr.mine.task-lm.{null}.s0" for null in measuring.NULLS),
+        *(f"small-xlmr.mine.task-lm.{null}.s{seed}" for null in measuring.NULLS for seed in (0, 1)),
     }
     assert list(plans[BASELINES]) == ["small-xlmr.mine"]
     assert {"model", "task", "settings"} <= set(plans[TRANSFER]["small-xlmr.mine.sv.s1"])
+    for kind, plan in plans.items():  # the work of a cell is read from its id
+        by_id = {job.id: job for job in procedures.jobs(made, kind)}
+        assert {id: procedures.job_of(made, id) for id in plan} == by_id
+    with pytest.raises(Failure, match=r"cell other\.mine\.sv\.s1 is of no model and task"):
+        procedures.job_of(made, "other.mine.sv.s1")
+    monkeypatch.setattr(procedures, "jobs", lambda *a: pytest.fail("nothing is planned again"))
     cell = cells.Cell(TRANSFER, "small-xlmr.mine.sv.s1", plans[TRANSFER]["small-xlmr.mine.sv.s1"], procedures.VERSION)
     assert procedures.transfer_cell_scores(cell)["targets"].keys() == set(CODES)
 
@@ -275,6 +355,74 @@ def test_a_cell_of_subnetworks_has_every_share_and_size(made):
     with pytest.raises(Failure, match=r"no sub-networks at p = 0\.2; there are 0\.1, 0\.15, 0\.5"):
         measuring.matrix(scores, p=0.2)
     json.dumps(scores, allow_nan=False)
+    other = Job(made.model, "mine", "task-head", 0)
+    assert procedures.obtain(made, SUBNETWORKS, [other])[other]["items"] == 10, "text_items_others"
+
+
+def test_a_cell_compares_the_halves_of_its_text_and_counts_tokens(made):
+    """By estimating both halves anew, in the same parts, and with sets."""
+    job = Job(made.model, "mine", "task-lm", 1)
+    scores = procedures.obtain(made, SUBNETWORKS, [job])[job]
+    parent, task = procedures.model_of(made.model, "cpu"), labelled.load(made, "mine")
+    text = texts.of_task(task, task.languages, 16, seed=1)
+    halves = []
+    for parts in (((0, 4), (4, 8)), ((8, 16),)):
+        found = {}
+        for code in task.languages:
+            vectors = [
+                subnetworks.of_text(parent, text.texts[code][a:b], seed=1000 + a, max_length=made.max_length)
+                for a, b in parts
+            ]
+            total = vectors[0] if len(vectors) == 1 else measuring.added(*vectors)
+            order = np.argsort(-total.values, kind="stable")[: round(0.15 * total.values.size)]
+            found[code] = set(order.tolist())
+        halves.append(found)
+    cross = measuring.halves(scores)
+    assert scores["halves"]["items"] == 8
+    for one in task.languages:
+        for other in task.languages:
+            a, b = halves[0][one], halves[1][other]
+            assert cross.at[one, other] == pytest.approx(len(a & b) / len(a | b), abs=1e-3)
+    ids = {code: tokenizer("xlmr")(own, add_special_tokens=False)["input_ids"] for code, own in text.texts.items()}
+    assert [row["tokens"]["fr"] for row in scores["sizes"]] == [sum(map(len, ids["fr"][:n])) for n in (4, 8, 16)]
+    kinds = {code: {i for row in rows for i in row} for code, rows in ids.items()}
+    shared = len(kinds["de"] & kinds["sv"]) / len(kinds["de"] | kinds["sv"])
+    assert measuring.overlaps(scores).at["de", "sv"] == pytest.approx(shared, abs=1e-6)
+
+
+def test_the_check_of_the_instrument_reads_the_halves(made, tmp_path):
+    one = evidence.gather(made)["mine"]
+    frame = instrument.frame({"mine": one}).set_index("series")
+    cells_ = [
+        procedures.obtain(made, SUBNETWORKS, [job])[job]
+        for job in (Job(made.model, "mine", "task-lm", s) for s in (0, 1))
+    ]
+    cross = sum(measuring.halves(cell) for cell in cells_) / 2
+    own = frame.loc["X-SNS"]
+    assert own["found"] == sum(cross.loc[code].idxmax() == code for code in cross.index) and own["languages"] == 4
+    similar = sum(measuring.matrix(cell, p=0.15) for cell in cells_) / 2
+    pairs = [(a, b) for i, a in enumerate(CODES) for b in CODES[:i]]
+    shared = [sum(measuring.overlaps(cell).at[pair] for cell in cells_) for pair in pairs]
+    assert own["overlap"] == pytest.approx(stats.spearmanr([similar.at[pair] for pair in pairs], shared).statistic)
+    assert set(frame.index) == {"X-SNS", "null: random weights", "null: shuffled text"}
+    told = str(instrument.reading(frame.reset_index()))
+    assert f"**mine**: {own['found']} of 4 languages are found again" in told
+    table = instrument.texts({"mine": one}).set_index("language")
+    assert table.loc["de", "nats"] == pytest.approx(np.mean([cell["nats"]["de"] for cell in cells_]))
+    assert list(instrument.texts_shown(table.reset_index()).columns) == ["tokens", "nats", "unknown, %"]
+    for made_frame, tolerances in (
+        (frame.reset_index(), instrument.TOLERANCES),
+        (table.reset_index(), instrument.TOLERANCES_TEXTS),
+    ):
+        assert setting.write_result("x", made_frame, signature="model:m", folder=tmp_path, tolerances=tolerances)
+    assert instrument.shown(frame.reset_index()).loc["mine: X-SNS", "found again"] == f"{own['found']} of 4"
+
+
+def test_evenness_is_of_the_tasks_own_training_text(made):
+    given = labelled.load(made, "mine")
+    found = measuring._segmented(given, ["de"])["de"]
+    said = {word for one in given.examples("de", "train") for word in one.words}
+    assert {"".join(pieces) for pieces in found} == {regex.sub(r"\p{P}", "", word) for word in said}
 
 
 def test_several_sources_are_trained_on_together(made, monkeypatch):
@@ -317,7 +465,7 @@ def scores_of(task, own, others, spread, noise, seeds=3):
 
 def test_validity_tells_what_is_missing():
     codes = ("en", "de", "fr", "sv", "es", "it")
-    task = Task("t", "pair", "accuracy", {c: pairs_task(("en",)).splits["en"] for c in codes})
+    task = Task("t", "pair", "accuracy", blind_task(codes).splits)
     good = ranking_study.validity(task, scores_of(task, 95, 80, 8, 0.5))
     assert good.testable and good.sentence == "t: testable here." and good.reliability > 0.95
     assert good.own == pytest.approx(95) and good.transfer == pytest.approx(80, abs=1) and good.spread > 10

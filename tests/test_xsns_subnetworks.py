@@ -52,11 +52,12 @@ def squared(model, loss):
     )
 
 
-def hidden(name, rows, batches, seed):
+def hidden(name, rows, batches, seed, least=0):
     """What `of_text` hides, batch by batch, with transformers' own reading of the result."""
     rng = np.random.default_rng(seed)
     make = corruption.span_batch if name == "mt5" else corruption.masked_batch
-    return [make([rows[i] for i in some], tokenizer(name), rng) for some in batches]
+    more = {} if name == "mt5" else {"least": least}
+    return [make([rows[i] for i in some], tokenizer(name), rng, **more) for some in batches]
 
 
 # Fisher vectors ----------------------------------------------------------------------------------------------------
@@ -68,7 +69,8 @@ def test_text_per_example_is_the_loop_over_single_texts(name):
     vector = subnetworks.of_text(parent, lines, seed=4)
     rows = tokenizer(name)(lines)["input_ids"]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # few texts: one batch
-    [batch] = hidden(name, rows, [order], 4)
+    [batch] = hidden(name, rows, [order], 4, least=1)
+    assert name == "mt5" or ((batch["labels"] != -100).sum(1) > 0).all(), "of every text something is hidden"
     expected = 0.0
     for b in range(len(rows)):
         one = {key: value[b : b + 1] for key, value in batch.items()}

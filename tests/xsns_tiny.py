@@ -91,6 +91,13 @@ def pairs_task(codes=CODES, n=12):
     return Task("small-pi", "pair", "accuracy", splits)
 
 
+def blind_task(codes, n=12):
+    """Pairs that all look the same: no surface feature tells the two labels apart, and the floor is 50%."""
+    made = [Pair("one text", "another text", ("other", "same")[i % 2], f"u{i}") for i in range(3 * n)]
+    split = {"train": made[:n], "validation": made[n : 2 * n], "test": made[2 * n :]}
+    return Task("blind-pi", "pair", "accuracy", dict.fromkeys(codes, split))
+
+
 def answers_task(codes=CODES, n=8, repeat=1):
     splits = {}
     for code in codes:

@@ -2,7 +2,8 @@
 
 Three strategies of the second paper (Table 6): WL, what weight learning found there (the lower encoder layers by
 source, the top quarter by target); SRC, the whole encoder by source; TGT, the whole encoder by target. In the decoder
-all is selected by the target language, the cross-attention's k and v among it.
+all is selected by the target language, the cross-attention's k and v among it: that is what weight learning found
+there; where another decoder was learned SRC and TGT take it (`langsim.lslo.experiment.Experiment.sides`).
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from langsim.bootstrap import Difference
-from langsim.lslo import intervals
+from langsim.lslo import directions, intervals
+from langsim.lslo.directions import Direction
 from langsim.lslo.study import Study
 from langsim.readings import Prose, number, prose
 
@@ -20,8 +21,8 @@ TOLERANCES = {"value": 0.1, "low": 0.5, "high": 0.5}
 class Curves:
     """The curves of a table's trained rows.
 
-    What is watched is nats per token on the held-out text, on the directions that are translated elsewhere (two for
-    each pair of classes); the paper's figure has spBLEU.
+    What is watched is nats per token on the held-out text, on all directions within the first and within the last
+    class, and on those that are translated elsewhere; the paper's figure has spBLEU.
     """
 
     study: Study
@@ -43,19 +44,24 @@ class Curves:
         curves = [self.study.scores[job.id]["curve"] for job in self.study.rows[row]]
         return np.array([[point["watched"][scope] for point in curve] for curve in curves])
 
-    def late(self, row: str, scope: str) -> np.ndarray:
-        """(K,) nats per token after the last epoch minus after the first: above 0, it got worse."""
-        found = self.of(row, scope)
-        return found[:, -1] - found[:, 1]
+    def directions(self, scope: str) -> list[Direction]:
+        """Those of a pair of classes whose losses the curves have."""
+        kept = next(iter(self.study.scores[job.id]["curve"] for job in self.study.rows[self.rows[0]]))[0]["watched"]
+        named = directions.labels(self.study.classes)
+        return [one for one, name in named.items() if name == scope and "-".join(one) in kept]
 
-    def rise(self, row: str, baseline: str, scope: str) -> Difference:
-        """`late` of a row, or beyond that of a baseline, over seeds."""
-        ours = self.late(row, scope)
-        if not baseline:
-            return intervals.over_seeds(ours)
-        theirs = self.late(baseline, scope)
-        n = min(len(ours), len(theirs))  # the same seeds of both
-        return intervals.over_seeds(ours[:n] - theirs[:n])
+    def by_direction(self, row: str, scope: str) -> np.ndarray:
+        """(K, E, D) nats per token after every epoch, the model before training left out, of `directions`."""
+        curves = [self.study.scores[job.id]["curve"] for job in self.study.rows[row]]
+        names = ["-".join(one) for one in self.directions(scope)]
+        return np.array([[[point["watched"][name] for name in names] for point in curve[1:]] for curve in curves])
+
+    def overfitting(self, row: str, baseline: str, scope: str) -> Difference:
+        """How far the last epoch is above the best one, or how much further than a baseline's, in nats per token,
+        over languages and seeds (`intervals.over_epochs`). The best is looked for from the first epoch on: what the
+        warm-up does is in none of it."""
+        ours, theirs = self.by_direction(row, scope), self.by_direction(baseline, scope) if baseline else None
+        return intervals.over_epochs(ours, theirs, self.directions(scope), self.study.classes)
 
 
 def frame(found: Curves) -> pd.DataFrame:

@@ -122,6 +122,18 @@ def relatives(classes: Mapping[str, str]) -> list[str]:
     return [code for code, name in classes.items() if name == LOWEST and families[code] in high]
 
 
+def relatives_reading(found: Demand) -> Prose:
+    """Which very-low-resource languages have a relative among the high-resource ones, and what so few can say."""
+    near = relatives(found.classes)
+    if not near:
+        return prose("No very-low-resource language here has a relative among the high-resource ones.")
+    few = "is the only very-low-resource language" if len(near) == 1 else "are the very-low-resource languages"
+    return prose(
+        f"{' '.join(near)} {few} here with a relative among the high-resource ones (n = {len(near)}): the interval of "
+        "that statement is over seeds, and says nothing of other languages."
+    )
+
+
 def mean(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Means of `demand`, weighted by `size`: one row for each group, with its size."""
     sums = frame.assign(kept=frame["demand"] * frame["size"]).groupby(list(by), sort=False)[["kept", "size"]].sum()

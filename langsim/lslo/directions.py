@@ -4,7 +4,7 @@ A row of Table 1 has one column a pair of classes, H2H to V2V, and AVG. The prin
 over columns: of the 132 directions of twelve languages 12 are within a class and 16 between two.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -73,6 +73,15 @@ def averages(values: Mapping[Direction, float], classes: Classes) -> pd.Series:
     return pd.concat([means, pd.Series(whole)])
 
 
+def watched(classes: Classes) -> list[Direction]:
+    """The directions whose loss is taken after every epoch: all within the first class and all within the last, which
+    Figure 3 is about, and those of `chosen`, so that every pair of classes has some."""
+    named = labels(classes)
+    first, *_, last = [*dict.fromkeys(named.values())] * 2
+    some = chosen(classes)
+    return [one for one, name in named.items() if name in (first, last) or one in some]
+
+
 def chosen(classes: Classes) -> list[Direction]:
     """The directions whose translations are scored where not all are: `EACH` of every pair of classes, fewer where
     there are no more. Of the known sets they stand in `data/lslo/directions.csv`, of others they follow from `rule`."""
@@ -109,11 +118,20 @@ def _fixed() -> dict[str, list[Direction]]:
     return found
 
 
-def shared(corpus: Corpus, codes: Sequence[str], *, domain: str = "", pool: str = "", most: int = 0) -> list[str]:
+def shared(
+    corpus: Corpus,
+    codes: Sequence[str],
+    *,
+    domain: str = "",
+    pool: str = "",
+    most: int = 0,
+    without: Collection[str] = (),
+) -> list[str]:
     """Items that all languages have: multi-parallel text, as FLORES is, of the same amount for each.
 
     Args:
         most: so many of them, drawn by their ids; 0 for all.
+        without: items that are left out before.
 
     Raises:
         UsageError: a language without text, or no such item.
@@ -127,15 +145,26 @@ def shared(corpus: Corpus, codes: Sequence[str], *, domain: str = "", pool: str 
         counts[code] = sum(item in texts for item in items)
         if not counts[code]:
             raise UsageError(f"languages: corpus '{corpus.name}' has no text in '{code}'{where}; leave it out")
-    found = [item for item in items if all(item in corpus.texts[code] for code in codes)]
+    found = [item for item in items if item not in without and all(item in corpus.texts[code] for code in codes)]
     if not found:
         least = min(counts, key=counts.__getitem__)
         raise UsageError(
             f"languages: corpus '{corpus.name}' has no text that all {len(counts)} languages share{where}; leave out "
             f"the one with least, '{least}'"
         )
-    kept = set(sorted(found, key=lambda item: rank(item, 0))[:most]) if most else set(found)
-    return [item for item in found if item in kept]
+    return drawn(found, most)
+
+
+def drawn(items: Sequence[str], most: int) -> list[str]:
+    """So many items, those whose ids have the least hashes (0 for all), in their order."""
+    kept = set(sorted(items, key=lambda item: rank(item, 0))[:most]) if most else set(items)
+    return [item for item in items if item in kept]
+
+
+def repeated(corpus: Corpus, items: Sequence[str], others: Sequence[str], codes: Sequence[str]) -> list[str]:
+    """Those of the items whose text in one of the languages is that of one of the others in this language."""
+    known = {code: {corpus.texts[code][item] for item in others} for code in codes}
+    return [item for item in items if any(corpus.texts[code].get(item) in known[code] for code in codes)]
 
 
 def pairs(corpus: Corpus, items: Sequence[str], directions: Iterable[Direction]) -> dict[Direction, list[Pair]]:

@@ -13,19 +13,19 @@ from transformers import PreTrainedModel
 
 from langsim import paths
 from langsim.errors import Failure, UsageError
-from langsim.lslo.architecture import Architecture, strategy
+from langsim.lslo.architecture import Architecture, Side, strategy
 from langsim.lslo.documents import reason
 from langsim.lslo.model import LSLo, wrap
 from langsim.lslo.projections import FEED_FORWARD, KINDS
 from langsim.lslo.pruning import Matrices, Pruning, Scope
 from langsim.lslo.schedule import Schedule
-from langsim.lslo.weight_learning import Learned
+from langsim.lslo.weight_learning import STACKS, Learned
 from langsim.suggest import unknown
 from langsim.tables import read_table
 
 PATH = paths.DATA / "lslo" / "experiments.csv"
 COLUMNS = ("exhibit", "name", "trains", "ranks", "indexing", "modules", "pruned", "scope", "matrices")
-COLUMNS += ("ratio", "start", "length", "total", "claim", "note")
+COLUMNS += ("ratio", "start", "length", "total", "init", "claim", "note")
 MODULES = {"all": KINDS, "fc": FEED_FORWARD}
 
 
@@ -56,6 +56,7 @@ class Experiment(BaseModel):
         indexing: strategy of section 6.1: "WL", "SRC" or "TGT".
         modules: "all", or "fc", the feed-forward projections only.
         pruning: None for none.
+        init: of the A matrices; "" for what the settings say.
         claim: what the paper says that rests on this row; such rows are trained with several seeds.
     """
 
@@ -67,6 +68,7 @@ class Experiment(BaseModel):
     indexing: Literal["WL", "SRC", "TGT"] = "WL"
     modules: Literal["all", "fc"] = "all"
     pruning: ClassPruning | None = None
+    init: Literal["", "gaussian", "kaiming"] = ""
     claim: str = ""
 
     @model_validator(mode="after")
@@ -112,7 +114,7 @@ class Experiment(BaseModel):
         """Which projections have LoRA, by which side.
 
         Args:
-            learned: what WL found; None for what it found in the paper.
+            learned: what weight learning found; None for what it found in the paper.
 
         Raises:
             UsageError: it trains no LSLo, or as `Learned.architecture`.
@@ -120,9 +122,21 @@ class Experiment(BaseModel):
         if self.trains != "lslo":
             raise UsageError(f"experiment '{self.name}' has no LSLo: it trains {self.trains}")
         kinds = MODULES[self.modules]
-        if self.indexing == "WL" and learned is not None:
-            return learned.architecture(model, kinds)
+        if learned is not None:
+            return self._indexed(learned).architecture(model, kinds)
         return strategy(model, self.indexing, kinds)
+
+    def sides(self, learned: Learned) -> dict[str, tuple[Side, ...]]:
+        """Stack -> side of every layer, the lowest first. SRC and TGT are about the encoder (Appendix C): the decoder
+        is what weight learning found under all strategies."""
+        found = self._indexed(learned)
+        return {stack: found.sides(stack) for stack in STACKS}
+
+    def _indexed(self, learned: Learned) -> Learned:
+        if self.indexing == "WL":
+            return learned
+        pair = (1.0, 0.0) if self.indexing == "SRC" else (0.0, 1.0)
+        return learned.model_copy(update={"encoder": (pair,) * len(learned.encoder)})
 
     def lslo(
         self,
@@ -140,7 +154,7 @@ class Experiment(BaseModel):
             UsageError: as `ranks_of`, `architecture` and `wrap`.
         """
         ranks, plan = self.ranks_of(classes), self.architecture(model, learned)
-        return wrap(model, list(ranks), ranks, plan, span=span, init=init, seed=seed)
+        return wrap(model, list(ranks), ranks, plan, span=span, init=self.init or init, seed=seed)
 
     def pruning_of(self, classes: Mapping[str, str]) -> Pruning | None:
         """What is pruned of these languages; None for nothing. `pruning.schedule` says when.
@@ -158,8 +172,9 @@ class Experiment(BaseModel):
 
 
 def experiments(exhibit: str) -> list[Experiment]:
-    """The rows of a published table in printed order ("lslo-table1", 2, 6, 7), or the one of an estimation
-    ("lslo-fig2": intrinsic subspaces, "lslo-fig4": language-specific pruning).
+    """The rows of a published table in printed order ("lslo-table1", 2, 6, 7), the one of an estimation ("lslo-fig2":
+    intrinsic subspaces, "lslo-fig4": language-specific pruning), or those of "lslo-init", which is in no print: two
+    rows of Table 1 with the other initial values.
 
     Raises:
         UsageError: no such exhibit.
@@ -183,7 +198,7 @@ def _rows() -> dict[str, tuple[Experiment, ...]]:
 
 
 def _experiment(row: dict[str, str]) -> Experiment:
-    given = {name: row[name] for name in ("name", "trains", "indexing", "modules", "claim") if row[name]}
+    given = {name: row[name] for name in ("name", "trains", "indexing", "modules", "init", "claim") if row[name]}
     ranks = (part.split("=") for part in row["ranks"].split())
     given["ranks"] = {name: int(rank) for name, rank in ranks}
     if row["pruned"]:

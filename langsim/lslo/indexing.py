@@ -1,5 +1,6 @@
 """Figure 1: by which language each layer wants to be indexed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import pandas as pd
 from langsim import papers
 from langsim.bootstrap import Difference
 from langsim.errors import UsageError
-from langsim.lslo import intervals, procedures
+from langsim.lslo import intervals, procedures, running
 from langsim.lslo.weight_learning import SIDES, STACKS, Learned
 from langsim.lslo_settings import LSLoSettings
 from langsim.readings import Prose, number, prose
@@ -78,6 +79,32 @@ def panels(weighed: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
                 lines.append(line | {"low": values.min(), "high": values.max()})
         shown[stack.capitalize()] = pd.DataFrame(lines)
     return shown
+
+
+def reach(settings: LSLoSettings) -> float | None:
+    """How far a weight can get from one half at the rate and in the updates of the settings: a layer's two logits may
+    move apart. None where the number of updates follows from the text."""
+    if not settings.updates:
+        return None
+    return 1 / (1 + math.exp(-2 * moved(settings))) - 0.5
+
+
+def moved(settings: LSLoSettings) -> float:
+    """The sum of the learning rates of all updates: how far a logit can move at most, as Adam's betas are."""
+    recipe = running.recipe_of(settings, "lslo", 0, settings.updates)
+    return sum(recipe.rate(update) for update in range(1, settings.updates + 1))
+
+
+def reach_reading(settings: LSLoSettings) -> Prose:
+    """The same in words."""
+    far = reach(settings)
+    if far is None:
+        return prose("")
+    return prose(
+        f"At this learning rate {settings.updates} updates can move a logit by {number(moved(settings))} at most (an "
+        "update of Adam moves a parameter by the learning rate at most; this is the sum), and so a weight from 0.5 to "
+        f"{number(0.5 + far)} at most: a weight near one half is no sign that a layer is indifferent."
+    )
 
 
 def reading(found: Weights) -> Prose:

@@ -1,11 +1,16 @@
 """Intervals and chances of what part II measures: by seeds, by directions of languages, by languages.
 
+What is drawn again is what might have been otherwise: clusters of the text, languages, training seeds. Of n of them a
+bootstrap shows (n - 1) / n of the variance, so with four languages of a class and three seeds intervals are somewhat
+too narrow.
+
 Every function gives a `langsim.bootstrap.Difference`: estimate, 95% interval, two-sided p of no difference, and the
 difference that would be found with a probability of 80%. What can't be told from so few numbers is NaN.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -15,6 +20,45 @@ from langsim.errors import UsageError
 from langsim.lslo.directions import Direction, labels
 
 REPLICATES = 2000
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Negative log-likelihoods by cluster of the text.
+
+    Attributes:
+        units: names of the C clusters.
+        groups: the G directions ("en-fr"), or pairs of classes.
+        sums: (K, G, C) nats, of K seeds. counts: (G, C) tokens.
+    """
+
+    units: tuple[str, ...]
+    groups: tuple[str, ...]
+    sums: np.ndarray
+    counts: np.ndarray
+
+    def redrawn(self, clusters: np.ndarray) -> np.ndarray:
+        """(R, C) how often each cluster counts -> (R, K, G) nats per token."""
+        k, g, c = self.sums.shape
+        nats = (clusters @ self.sums.reshape(k * g, c).T).reshape(-1, k, g)
+        return nats / (clusters @ self.counts.T)[:, None, :]
+
+    @classmethod
+    def of(cls, found: Sequence[Mapping[str, Sequence[str]]]) -> "Texts":
+        """From what the cells of several seeds hold (`langsim.lslo.evaluation.by_cluster`).
+
+        Raises:
+            UsageError: they are of different texts.
+        """
+        first = found[0]
+        for one in found[1:]:
+            if [one[name] for name in ("units", "groups", "counts")] != [
+                first[name] for name in ("units", "groups", "counts")
+            ]:
+                raise UsageError("cells of one row are scored on different texts: make them again")
+        sums = np.array([[line.split() for line in one["sums"]] for one in found], dtype=float)
+        counts = np.array([line.split() for line in first["counts"]], dtype=float)
+        return cls(tuple(first["units"]), tuple(first["groups"]), sums, counts)
 
 
 def over_seeds(values: Sequence[float]) -> Difference:
@@ -36,22 +80,26 @@ def over_directions(
     classes: Mapping[str, str],
     scope: Mapping[str, float],
     *,
+    texts: tuple[Texts, Texts | None] | None = None,
     seed: int = 0,
 ) -> Difference:
     """A row minus another in per-direction numbers, weighted over pairs of classes.
 
     A direction belongs to two languages, so directions are no independent numbers. In every resample source languages
-    and target languages are drawn with replacement within their classes (two-way bootstrap), and training seeds; where
-    both rows have as many seeds the same ones. The text is not drawn again: it is the same items in every direction.
+    and target languages are drawn with replacement within their classes (two-way bootstrap), training seeds (where
+    both rows have as many, the same ones), and clusters of the text, the same for all directions and both rows. Where
+    the text is known by pairs of classes alone, what a draw of clusters changes in a pair's mean is added to what the
+    draw of languages changes: what the two change together is left out.
 
     Args:
         ours, theirs: (K, D), one line a seed; theirs None for 0.
         directions: the D directions.
         classes: language -> class.
         scope: pair of classes (`langsim.lslo.directions.labels`) -> its weight in the mean.
+        texts: the same by cluster of the text, of both rows; None: the text is not drawn again.
 
     Raises:
-        UsageError: a pair of classes without a direction, or shapes that don't fit.
+        UsageError: a pair of classes without a direction, shapes that don't fit, or rows of different texts.
     """
     named = labels(classes)
     label = np.array([named[direction] for direction in directions])
@@ -66,25 +114,78 @@ def over_directions(
     ends = np.array([[codes.index(code) for code in direction] for direction in directions])  # (D, 2)
     drawn = [_drawn_by_class(rng, list(classes.values())) for _ in range(2)]  # (R, L) of sources, of targets
     weights = drawn[0][:, ends[:, 0]] * drawn[1][:, ends[:, 1]]  # (R, D)
+    our_texts, their_texts = texts or (None, None)
+    if our_texts and their_texts and (our_texts.units, our_texts.groups) != (their_texts.units, their_texts.groups):
+        raise UsageError("the two rows are scored on different texts: make their cells again")
+    if our_texts:
+        c = len(our_texts.units)
+        clusters = rng.multinomial(c, np.full(c, 1 / c), size=REPLICATES).astype(float)  # (R, C)
     state = rng.bit_generator.state
 
-    def means(values: np.ndarray) -> tuple[float, np.ndarray]:
+    def means(values: np.ndarray, known: Texts | None) -> tuple[float, np.ndarray]:
         rng.bit_generator.state = state
         k = len(values)
         seeds = rng.multinomial(k, np.full(k, 1 / k), size=REPLICATES) / k  # (R, K)
+        moved = known.redrawn(clusters) - known.redrawn(np.ones((1, clusters.shape[1]))) if known else None
+        singly = known is not None and known.groups == tuple("-".join(one) for one in directions)
         point, replicates = 0.0, np.zeros(REPLICATES)
         for name, weight in scope.items():
             there = label == name
             point += weight * float(values[:, there].mean())
             inside = weights[:, there]
             with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no direction of a pair
-                of_seeds = inside @ values[:, there].T / inside.sum(1, keepdims=True)  # (R, K)
+                total = inside.sum(1, keepdims=True)
+                of_seeds = inside @ values[:, there].T / total  # (R, K)
+                if singly:
+                    of_seeds = of_seeds + np.einsum("rd,rkd->rk", inside, moved[:, :, there]) / total
+                elif known:
+                    of_seeds = of_seeds + moved[:, :, known.groups.index(name)]
             replicates += weight * (of_seeds * seeds).sum(1)
         return point, replicates
 
-    estimate, replicates = means(np.asarray(ours, dtype=float))
+    estimate, replicates = means(np.asarray(ours, dtype=float), our_texts)
     if theirs is not None:
-        other, others = means(np.asarray(theirs, dtype=float))
+        other, others = means(np.asarray(theirs, dtype=float), their_texts)
+        estimate, replicates = estimate - other, replicates - others
+    return tested(estimate, replicates[np.isfinite(replicates)])
+
+
+def over_epochs(
+    ours: np.ndarray,
+    theirs: np.ndarray | None,
+    directions: Sequence[Direction],
+    classes: Mapping[str, str],
+    *,
+    seed: int = 0,
+) -> Difference:
+    """How far the last epoch's mean loss is above the best epoch's, or by how much further than that of another row.
+
+    It can't be below 0, so that without another row it is to be held against a threshold and not against 0. Languages
+    are drawn as in `over_directions`, and seeds; in every resample the best epoch is looked for anew. The text is not
+    drawn again.
+
+    Args:
+        ours, theirs: (K, E, D) nats per token after each of E epochs, of directions within one pair of classes.
+    """
+    rng = np.random.default_rng(seed)
+    codes = list(classes)
+    ends = np.array([[codes.index(code) for code in direction] for direction in directions])
+    drawn = [_drawn_by_class(rng, list(classes.values())) for _ in range(2)]
+    weights = drawn[0][:, ends[:, 0]] * drawn[1][:, ends[:, 1]]  # (R, D)
+    state = rng.bit_generator.state
+
+    def beyond(values: np.ndarray) -> tuple[float, np.ndarray]:
+        rng.bit_generator.state = state
+        k = len(values)
+        seeds = rng.multinomial(k, np.full(k, 1 / k), size=REPLICATES) / k
+        with np.errstate(invalid="ignore", divide="ignore"):
+            curves = np.einsum("rk,ked,rd->re", seeds, values, weights, optimize=True) / weights.sum(1, keepdims=True)
+        mean = values.mean((0, 2))
+        return float(mean[-1] - mean.min()), curves[:, -1] - curves.min(1)
+
+    estimate, replicates = beyond(np.asarray(ours, dtype=float))
+    if theirs is not None:
+        other, others = beyond(np.asarray(theirs, dtype=float))
         estimate, replicates = estimate - other, replicates - others
     return tested(estimate, replicates[np.isfinite(replicates)])
 

@@ -1,7 +1,8 @@
 """The cells of part II: rows of the tables, weight learning, estimations of subspaces; planned, made and read.
 
-Rows whose architecture is that of weight learning hang on its cells: each layer takes the side with the larger weight
-in the mean over seeds.
+Every row of LSLo hangs on the cells of weight learning, from which each layer takes the side with the larger weight in
+the mean over seeds: SRC and TGT change that in the encoder alone. The sweep of learning rates comes before all, and is
+registered by its import here: so kinds stand in the order in which `langsim reproduce` can make them.
 """
 
 import math
@@ -14,80 +15,67 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from langsim import cells, models, profiles, results
+from langsim import cells, profiles, results
 from langsim.cells import Cell, Scores
-from langsim.lslo import directions, rows, running
+from langsim.lslo import rows, running, signing, sweep
+from langsim.lslo.experiment import experiments
 from langsim.lslo.running import ESTIMATES
+from langsim.lslo.signing import VERSION, inputs
 from langsim.lslo.weight_learning import Learned
 from langsim.lslo_settings import LSLoSettings
 from langsim.paths import cache_dir
 
-VERSION = 2  # since 2 the language token is not scored
-ROWS, WEIGHTS = "lslo", "lslo-weights"
-# What of the settings decides no scores, or is signed by its content.
-ELSEWHERE = {"profile", "model", "corpus", "data", "languages", "more_languages", "classes", "ranks", "seeds"}
-ELSEWHERE |= {"learning_rate", "full_learning_rate", "device", "threads"}
-# Another machine may choose other words, or another of two weights of nearly the same size.
-TOLERANCES = {"nll": 0.05, "bleu": 8.0, "chrf": 5.0, "spbleu": 8.0, "pruned_share": 0.01}
-TOLERANCES |= dict.fromkeys(("hypotheses", "curve"), math.inf)
+ROWS, WEIGHTS, SWEEP = "lslo", "lslo-weights", sweep.KIND
+KINDS = (SWEEP, WEIGHTS, ROWS, *ESTIMATES)  # in the order in which they are made
+# Another machine may choose other words, or another of two weights of nearly the same size; means over directions move
+# less than single ones.
+TOLERANCES = {"nll": 0.1, "bleu": 10.0, "chrf": 6.0, "spbleu": 10.0, "pruned_share": 0.01}
+TOLERANCES |= {"means.nll": 0.02, "means.bleu": 2.0, "means.chrf": 1.5, "means.spbleu": 2.0}
+TOLERANCES |= dict.fromkeys(("hypotheses", "curve", "clusters"), math.inf)
 TOLERANCES_WEIGHTS = {"encoder": 0.02, "decoder": 0.02, "curve": math.inf}
-TOLERANCES_ESTIMATES = {"pruned": 64, "score": 64, "share": 0.1, "curve": math.inf}
+TOLERANCES_ESTIMATES = {"pruned": 64, "score": 64, "share": 0.1, "means": 0.03, "curve": math.inf}
 
 
 # What signs them ----------------------------------------------------------------------------------------------------
 
 
-def inputs(settings: LSLoSettings, which: str = "languages", trains: str = "lslo") -> dict[str, str]:
-    """What signs the cells of what trains so, but for the experiment itself."""
-    classes = settings.classes_of(which)
-    rate = settings.full_learning_rate if trains == "everything" else settings.learning_rate
-    deciding = settings.model_dump(exclude=ELSEWHERE)
-    deciding |= {"rate": rate, "classes": list(classes.items()), "directions": directions.chosen(classes)}
-    shipped = settings.model in models.shipped()
-    digest = models.shipped_digest(settings.model) if shipped else running.model_of(settings).digest
-    return {
-        "model": results.named(settings.model, digest),
-        "corpus": results.named(settings.corpus, running.corpus_of(settings).digest),
-        "settings": results.digest_of(deciding)[:12],
-    }
-
-
 def weights_cells(settings: LSLoSettings) -> dict[int, Cell]:
     """Seed -> cell of a weight learning."""
-    signed = inputs(settings)
-    return {seed: _cell(settings, WEIGHTS, f"lang{len(settings.languages)}.s{seed}", signed) for seed in settings.seeds}
+    signed, size = inputs(settings, scored=False), len(settings.languages)
+    return {seed: _cell(settings, WEIGHTS, f"lang{size}.s{seed}", signed) for seed in settings.weight_seeds}
 
 
 def row_cells(settings: LSLoSettings, learned: Learned) -> dict[str, Cell]:
-    """Id of a job -> its cell."""
-    found = {}
-    for id, job in rows.jobs(settings).items():
+    """Id of a job -> its cell; jobs of one architecture have one cell, whatever strategy made it."""
+    found, signed_of, known = {}, {}, rows.jobs(settings)
+    for id in known:
+        job = known[rows.twin(known[id], learned, known)]
         made = job.experiment
-        signed = inputs(settings, job.which, made.trains)
-        signed["experiment"] = results.digest_of(made.model_dump(mode="json"))[:12]
-        if made.trains == "lslo" and made.indexing == "WL":
-            signed["architecture"] = _digest(learned)
-        found[id] = _cell(settings, ROWS, id, signed)
+        if (job.which, made.trains) not in signed_of:  # each reads the whole text
+            signed_of[job.which, made.trains] = inputs(settings, job.which, made.trains)
+        signed = signed_of[job.which, made.trains] | {"experiment": signing.of_experiment(made)}
+        if made.trains == "lslo":
+            signed["architecture"] = results.digest_of(made.sides(learned))[:12]
+        found[id] = _cell(settings, ROWS, job.id, signed)
     return found
 
 
 def estimate_cells(settings: LSLoSettings, learned: Learned, kind: str) -> dict[int, Cell]:
-    """Seed -> cell of an estimation of subspaces, of `kind` "lslo-ise" or "lslo-lsp"."""
-    signed = inputs(settings) | {"architecture": _digest(learned)}
-    return {seed: _cell(settings, kind, f"lang{len(settings.languages)}.s{seed}", signed) for seed in settings.seeds}
+    """Seed -> cell of an estimation of subspaces, of `kind` "lslo-ise" or "lslo-lsp". A profile with ranks of its own
+    has the main rows alone: there an estimation is made when it is asked for."""
+    (made,) = experiments(ESTIMATES[kind])
+    signed = inputs(settings, scored=False) | {"experiment": signing.of_experiment(made)}
+    signed["architecture"] = results.digest_of(made.sides(learned))[:12]
+    size, planned = len(settings.languages), not settings.ranks
+    return {seed: _cell(settings, kind, f"lang{size}.s{seed}", signed, planned) for seed in settings.seeds}
 
 
-def _cell(settings: LSLoSettings, kind: str, id: str, signed: Mapping[str, str]) -> Cell:
+def _cell(settings: LSLoSettings, kind: str, id: str, signed: Mapping[str, str], planned: bool = True) -> Cell:
     """The profile's own where the run is the profile as it is, or where there is a good one; else one in the cache."""
     own = Cell(kind, id, signed, VERSION, settings.profile)
-    if not profiles.overrides(settings) or not cells.problem(own):
+    if (planned and not profiles.overrides(settings)) or not cells.problem(own):
         return own
     return replace(own, folder=cache_dir() / "cells" / kind / results.digest_of(dict(signed))[:16])
-
-
-def _digest(learned: Learned) -> str:
-    """Of the sides alone: other weights with the same choice make the same architecture."""
-    return results.digest_of([learned.sides("encoder"), learned.sides("decoder")])[:12]
 
 
 # What they hold -----------------------------------------------------------------------------------------------------
@@ -112,6 +100,13 @@ def weights(settings: LSLoSettings, jobs: int | None = None) -> dict[int, Learne
 def learned_of(settings: LSLoSettings, jobs: int | None = None) -> Learned:
     """The mean over seeds of what `weights` gives."""
     return mean(list(weights(settings, jobs).values()))
+
+
+def twins(settings: LSLoSettings, jobs: int | None = None) -> dict[str, str]:
+    """Id of a job -> id of the one whose cell it has (`rows.twin`), of those that have another's."""
+    learned, known = learned_of(settings, jobs), rows.jobs(settings)
+    found = {id: rows.twin(job, learned, known) for id, job in known.items()}
+    return {id: other for id, other in found.items() if other != id}
 
 
 def row_scores(settings: LSLoSettings, only: set[str] | None = None, jobs: int | None = None) -> dict[str, Scores]:
@@ -140,29 +135,27 @@ def obtain(settings: LSLoSettings, planned: Mapping[str, Cell], *, jobs: int | N
 
     from langsim.tuning import jobs_of
 
-    todo = {name: cell for name, cell in planned.items() if cell.folder and cells.problem(cell)}
+    todo = {cell.path: cell for cell in planned.values() if cell.folder and cells.problem(cell)}
     if todo:
         running.check(settings)  # before hours of training
-    work = (delayed(_worked)(settings, name, cell) for name, cell in todo.items())
+    work = (delayed(_worked)(settings, cell) for cell in todo.values())
     done = Parallel(n_jobs=jobs or jobs_of(settings, len(todo)), return_as="generator_unordered")(work)
-    for name, found in tqdm(done, total=len(todo), desc="trainings", mininterval=1, disable=None if todo else True):
-        cells.write(planned[name], found)
+    for cell, found in tqdm(done, total=len(todo), desc="trainings", mininterval=1, disable=None if todo else True):
+        cells.write(cell, found)
     return {name: cells.read(cell) for name, cell in planned.items()}
 
 
-def _worked(settings: LSLoSettings, name: str, cell: Cell) -> tuple[str, Scores]:
-    import torch
-
-    torch.set_num_threads(settings.threads)
-    return name, compute(settings, cell)
+def _worked(settings: LSLoSettings, cell: Cell) -> tuple[Cell, Scores]:
+    return cell, compute(settings, cell)
 
 
 def compute(settings: LSLoSettings, cell: Cell) -> Scores:
-    """Make the scores of a cell anew; killed, the next call goes on from the last state of the training."""
+    """Make the scores of a cell anew, on the settings' number of threads; killed, the next call goes on from the last
+    state of the training."""
     from langsim.training_state import locked
 
     folder = cache_dir() / "lslo" / results.digest_of({**cell.signed, "kind": cell.kind, "id": cell.id})[:16]
-    with locked(folder):
+    with locked(folder), running.threads(settings):
         found = _maker(settings, cell)(folder=folder / "training")
         shutil.rmtree(folder, ignore_errors=True)  # the cell is kept, not the weights
     return found
@@ -201,20 +194,22 @@ def rows_plan(profile: str) -> dict[str, Mapping[str, str]]:
         Failure: a cell of weight learning, which they hang on, is missing or stale.
     """
     settings = _settings(profile)
-    return {id: cell.inputs for id, cell in row_cells(settings, learned_of(settings)).items()}
+    return {cell.id: cell.inputs for cell in row_cells(settings, learned_of(settings)).values()}
 
 
 def estimates_plan(kind: str, profile: str) -> dict[str, Mapping[str, str]]:
-    """One cell a seed.
+    """One cell a seed; none of a profile with ranks of its own.
 
     Raises:
         Failure: as `rows_plan`.
     """
     settings = _settings(profile)
+    if settings.ranks:
+        return {}
     return {cell.id: cell.inputs for cell in estimate_cells(settings, learned_of(settings), kind).values()}
 
 
-@cells.procedure(WEIGHTS, version=VERSION, minutes=2.2, plan=weights_plan, tolerances=TOLERANCES_WEIGHTS)
+@cells.procedure(WEIGHTS, version=VERSION, minutes=2.3, plan=weights_plan, tolerances=TOLERANCES_WEIGHTS)
 def weights_cell_scores(cell: Cell) -> Scores:
     """One weight learning of the profile."""
     return compute(_settings(cell.profile), cell)

@@ -1,11 +1,12 @@
 """Which trainings the tables of part II take: rows of different tables that are one experiment are trained once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from langsim.errors import Failure
 from langsim.lslo.experiment import ClassPruning, Experiment, experiments
 from langsim.lslo.schedule import Schedule, published
+from langsim.lslo.weight_learning import Learned
 from langsim.lslo_settings import PRUNED, LSLoSettings, parse_ranks
 
 TABLES = {  # exhibit -> which languages of the settings it is on
@@ -13,6 +14,7 @@ TABLES = {  # exhibit -> which languages of the settings it is on
     "lslo-table6": "languages",
     "lslo-table7": "languages",
     "lslo-table2": "more_languages",
+    "lslo-init": "languages",
 }
 
 
@@ -39,6 +41,7 @@ class Job:
         if made.trains == "lslo":
             parts += ["-".join(map(str, made.ranks.values())), made.indexing, made.modules]
             parts += [f"gps{made.pruning.schedule.ratio:g}"] if made.pruning else []
+            parts += [made.init] if made.init else []
         else:
             parts.append({"nothing": "pretrain", "everything": "everything"}[made.trains])
         return ".".join(parts if made.trains == "nothing" else [*parts, f"s{self.seed}"])
@@ -89,6 +92,21 @@ def _own(row: str, classes: Sequence[str]) -> Experiment:
     pruned = tuple(name for name in PRUNED if name in made.ranks)
     pruning = ClassPruning(classes=pruned, scope="tensor", matrices="A and B", schedule=schedule)
     return made.model_copy(update={"pruning": pruning})
+
+
+def twin(job: Job, learned: Learned, known: Collection[str]) -> str:
+    """Id of the job with the learned architecture that a job of SRC or TGT is, where weight learning found just that;
+    else its own id.
+
+    Args:
+        known: ids of jobs that there are.
+    """
+    made = job.experiment
+    if made.trains != "lslo" or made.indexing == "WL":
+        return job.id
+    other = replace(job, experiment=made.model_copy(update={"indexing": "WL"}))
+    same = other.experiment.sides(learned) == made.sides(learned)
+    return other.id if same and other.id in known else job.id
 
 
 def jobs(settings: LSLoSettings) -> dict[str, Job]:

@@ -30,7 +30,9 @@ def reading(settings: LSLoSettings) -> Prose:
         size = sizes[which]
         lines.append(
             f"{len(classes)} {words} ({named}): {size['training']} items to train on, the same in all of them, "
-            f"{size['watched']} watched, {size['scored']} scored, in {len(classes) * (len(classes) - 1)} directions."
+            f"{size['watched']} watched, {size['scored']} scored, in {len(classes) * (len(classes) - 1)} directions. "
+            f"{size['left out']} more of the test set are not scored: one of the languages has their text in the "
+            "training pools, too."
         )
     where = f"domain `{settings.domain}` of " if settings.domain else ""
     updates = f"{settings.updates} updates" if settings.updates else "all text once an epoch"
@@ -40,11 +42,25 @@ def reading(settings: LSLoSettings) -> Prose:
         f"`{Path(settings.model).name}`; text: {where}corpus `{settings.corpus}`.",
         *lines,
         f"{settings.epochs} epochs, {updates}; learning rate {settings.learning_rate:g} of LoRA, "
-        f"{settings.full_learning_rate:g} of full fine-tuning; seeds {' '.join(map(str, settings.seeds))}; LoRA with "
+        f"{settings.full_learning_rate:g} of full fine-tuning; seeds {' '.join(map(str, settings.seeds))}, of weight "
+        f"learning {' '.join(map(str, settings.weight_seeds))}; LoRA with "
         f"span `{settings.span}`, initial values `{settings.init}`.",
-        f"The model was not trained on {' '.join(unknown)}: their tokens are there, and say nothing yet."
+        f"The model was not trained on {' '.join(unknown)}: their tokens are there, and say nothing yet. Full "
+        "fine-tuning can train these tokens and all embeddings, LoRA can't: it changes projections alone."
         if unknown
         else "",
+    )
+
+
+def shares_reading(settings: LSLoSettings) -> Prose:
+    """How much of the training each language's LoRA has where there are more languages and as many updates."""
+    few, many = len(settings.languages), len(settings.more_languages)
+    if not settings.updates or few == many:
+        return prose("")
+    return prose(
+        f"Both tables have the same number of updates, so here each of {many} languages' LoRAs is trained on "
+        f"{number(few / many, 1)} of what each of {few} is trained on in Table 1, and the text is read less often: no "
+        "comparison between the two tables is drawn."
     )
 
 
@@ -59,6 +75,7 @@ def signature(settings: LSLoSettings, which: str = "languages") -> str:
     parts = {"model": signed["model"], "corpus": signed["corpus"], "lslo": signed["settings"]}
     parts |= {"domain": settings.domain, "langs": _named(getattr(settings, which)), "span": settings.span}
     parts |= {"init": settings.init, "seeds": "+".join(map(str, settings.seeds)), "updates": str(settings.updates)}
+    parts["weights"] = "+".join(map(str, settings.weight_seeds))
     parts |= {"ranks": "+".join(settings.ranks), "procedure": str(procedures.VERSION)}
     return results.signature(parts)
 

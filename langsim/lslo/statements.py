@@ -4,14 +4,22 @@ They are data (`data/claims/lslo.csv`), and they, the thresholds in them and tho
 result. A statement is held against the estimate, the 95% interval and the p-value (after Holm's correction for all
 statements that a page decides by one measure) of what it is about:
 
-    difference   of two rows of a table in one column: in nats per token over all directions (languages and seeds drawn
-                 again), and in chrF2 and spBLEU over the directions that are translated (text and seeds drawn again)
-    epochs       the loss after the last epoch beyond that after the first, over seeds
+    difference   of two rows of a table in one column: in nats per token over all directions (text, languages and seeds
+                 drawn again), and in chrF2 and spBLEU over the directions that are translated (text and seeds)
+    epochs       how far the loss after the last epoch is above that of the best epoch, the first and later ones
+                 (languages and seeds drawn again): it can't be below 0, so of one row the 95% interval is held against
+                 the threshold: above it throughout is "higher", below it throughout "lower". Of two rows it is a
+                 difference
     weights      what weight learning found, over seeds
     demand       of languages: languages of the classes exchanged
     place        of matrices within languages: signs of the languages' differences exchanged
 
-A statement about a row that did not train is undecided, whatever its numbers; so is one that can't be tested.
+A statement about a row that did not train is undecided, whatever its numbers; so is one that can't be tested, and one
+about two rows of the same architecture, which are one training.
+
+What is said of overfitting (`requires` in the file) has a precondition, which the cells decide (`Study.untestable`):
+the model as it came has to know the first class better than the last, in nats per token with an interval that excludes
+0, and the rows have to have read their whole text once. Where it does not hold the verdict is "not testable here".
 """
 
 import math
@@ -32,7 +40,9 @@ from langsim.tables import read_table
 
 PATH = DATA / "claims" / "lslo.csv"
 COLUMNS = ("id", "statement", "test", "exhibit", "row", "baseline", "scope", "direction", "published", "unit")
-COLUMNS += ("threshold", "source")
+COLUMNS += ("threshold", "requires", "source")
+UNTESTABLE = "not testable here"
+VERDICTS = (SAME, OPPOSITE, UNDECIDED, UNTESTABLE)
 MEASURES = (NLL, "chrf", "spbleu")  # of differences of rows
 # The least difference of rows that has to be able to be found, and what counts as none; the rest is in the file.
 THRESHOLDS = {NLL: 0.05, "chrf": 1.0, "spbleu": 1.5}
@@ -58,7 +68,13 @@ class Statement:
     published: float
     unit: str
     threshold: float
+    requires: str
     source: str
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the threshold is what the estimate is held against."""
+        return self.test == "epochs" and not self.baseline
 
 
 def load() -> list[Statement]:
@@ -85,7 +101,7 @@ def frame(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
         found.loc[part.index, "adjusted"] = holm(part["p"].to_numpy())
     found["verdict"] = [_verdict(row) for row in found.itertuples()]
     found["underpowered"] = found["detectable"] > found["threshold"]
-    return found.drop(columns="family")
+    return found.drop(columns=["family", "beyond", "untestable"])
 
 
 def _measures(one: Statement) -> tuple[str, ...]:
@@ -94,6 +110,7 @@ def _measures(one: Statement) -> tuple[str, ...]:
 
 def _measured(one: Statement, evidence: Evidence, measure: str) -> dict[str, object]:
     found, note = _tested(one, evidence, measure)
+    untestable = _untestable(one, evidence) if found else ""
     nothing = math.nan
     return {
         "id": one.id,
@@ -108,12 +125,14 @@ def _measured(one: Statement, evidence: Evidence, measure: str) -> dict[str, obj
         "estimate": found.estimate if found else nothing,
         "low": found.low if found else nothing,
         "high": found.high if found else nothing,
-        "p": found.p if found else nothing,
+        "p": found.p if found and not (untestable or one.beyond) else nothing,
         "adjusted": nothing,
         "detectable": found.detectable if found else nothing,
         "threshold": _threshold(one, measure),
-        "note": note,
+        "note": untestable or note,
         "source": one.source,
+        "beyond": one.beyond,
+        "untestable": bool(untestable),
         # What decides without a translation is one family, each measure of translations another.
         "family": measure if measure in ("chrf", "spbleu") else NLL,
     }
@@ -134,26 +153,46 @@ def _tested(one: Statement, evidence: Evidence, measure: str) -> tuple[Differenc
             return None, f"no directions {one.scope} in this run"
         idle = [name for name in (one.row, one.baseline) if not evidence.trained(name)]
         note = f"{idle[0]} did not train" if idle else ""
+        note = "the same architecture" if evidence.alike(one.row, one.baseline) else note
         return evidence.difference(one.row, one.baseline, one.scope, measure), note
     if isinstance(evidence, Curves):
         named = [name for name in (one.row, one.baseline) if name]
         if missing := [name for name in named if name not in evidence.study.rows]:
             return None, f"no row {missing[0]} in this run"
-        if one.scope not in evidence.study.counts:
+        if one.scope not in evidence.scopes:
             return None, f"no directions {one.scope} in this run"
-        return evidence.rise(one.row, one.baseline, one.scope), ""
+        idle = [name for name in named if not evidence.study.trained(name)]
+        return evidence.overfitting(one.row, one.baseline, one.scope), f"{idle[0]} did not train" if idle else ""
     found = evidence.contrast(one.scope)
     return found, "" if found else "no languages of these classes in this run"
 
 
+def _untestable(one: Statement, evidence: Evidence) -> str:
+    if not one.requires:
+        return ""
+    found = evidence.study if isinstance(evidence, Curves) else evidence
+    return found.untestable([name for name in (one.row, one.baseline) if name])
+
+
 def _verdict(row: object) -> str:
+    if row.untestable:
+        return UNTESTABLE
     if row.note or math.isnan(row.estimate):
         return UNDECIDED
+    if row.beyond:
+        return decided_beyond(row.low, row.high, row.threshold, SIGNS[row.direction])
     if not SIGNS[row.direction]:
         return decided_level(row.low, row.high, row.threshold)
     if not row.adjusted < LEVEL:  # NaN too
         return UNDECIDED
     return SAME if row.estimate * SIGNS[row.direction] > 0 else OPPOSITE
+
+
+def decided_beyond(low: float, high: float, threshold: float, sign: int) -> str:
+    """The verdict on a statement that something is above (sign 1) or below (-1) a threshold."""
+    if low <= threshold <= high or math.isnan(low):
+        return UNDECIDED
+    return SAME if (low > threshold) == (sign > 0) else OPPOSITE
 
 
 def decided_level(low: float, high: float, margin: float) -> str:
@@ -195,7 +234,8 @@ def _what(row: object) -> str:
 def _published(row: object) -> str:
     if not math.isnan(row.published):
         return f"{row.published:+.2f}"
-    return {"higher": "above 0", "lower": "below 0"}[row.direction]
+    against = f"{row.threshold:g}" if row.exhibit == "lslo-fig3" and not row.baseline else "0"
+    return {"higher": f"above {against}", "lower": f"below {against}"}[row.direction]
 
 
 def _words(row: object) -> str:
@@ -213,7 +253,9 @@ def reading(stated: pd.DataFrame) -> Prose:
         if part.empty:
             continue
         counts = part["verdict"].value_counts()
-        names = ", ".join(f"{counts.get(name, 0)} {name}" for name in (SAME, OPPOSITE, UNDECIDED))
+        names = ", ".join(
+            f"{counts.get(name, 0)} {name}" for name in VERDICTS if counts.get(name) or name != UNTESTABLE
+        )
         weak = int((part["underpowered"] & (part["verdict"] == UNDECIDED)).sum())
         how = f"By {NAMES[measure]}" if measure else "Of what is no difference of rows"
         told.append(f"{how}: {names}" + (f" ({weak} of these underpowered)." if weak else "."))

@@ -5,7 +5,7 @@ on the directions that are translated. In differences better is positive, so tha
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +37,7 @@ class Study:
         rows: name -> its jobs, one a seed. Empty where the settings have ranks of their own, and the table others.
         scores: id of a job -> what its cell holds.
         references, units: translated direction -> the reference and the cluster of each sentence.
+        twins: id of a job -> id of the one whose cell it has, for their architectures are the same.
     """
 
     settings: LSLoSettings
@@ -46,6 +47,7 @@ class Study:
     scores: Mapping[str, Scores]
     references: Mapping[Direction, list[str]]
     units: Mapping[Direction, list[str]]
+    twins: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def classes(self) -> dict[str, str]:
@@ -74,6 +76,15 @@ class Study:
         """(K, D) one line a seed, one number a direction."""
         return np.array([self.scores[job.id][measure] for job in self.rows[row]], dtype=float)
 
+    def texts(self, row: str) -> intervals.Texts:
+        """`nll` by cluster of the text."""
+        return intervals.Texts.of([self.scores[job.id]["clusters"] for job in self.rows[row]])
+
+    def alike(self, row: str, other: str) -> bool:
+        """Whether two rows are one: strategies that made the same architecture."""
+        ours, theirs = ({self.twins.get(job.id, job.id) for job in self.rows[name]} for name in (row, other))
+        return ours == theirs
+
     def averages(self, row: str, measure: str) -> pd.DataFrame:
         """One line a seed: H2H to V2V, AVG and plain (`langsim.lslo.directions.averages`)."""
         named = self.directions(measure)
@@ -99,12 +110,14 @@ class Study:
         return {scope: 1.0}
 
     def difference(self, row: str, baseline: str, scope: str, measure: str) -> Difference:
-        """Row against baseline in one column, positive where the row is better. `nll` redraws languages and seeds
-        (`intervals.over_directions`), the scores of translations redraw clusters of the test set and seeds."""
+        """Row against baseline in one column, positive where the row is better. `nll` redraws clusters of the test set,
+        languages and seeds (`intervals.over_directions`), the scores of translations redraw clusters and seeds."""
         scope_weights, seed = self.weights(scope), 0
         if measure == NLL:
             pair = (self.values(baseline, NLL), self.values(row, NLL))
-            return intervals.over_directions(*pair, self.directions(NLL), self.classes, scope_weights, seed=seed)
+            texts = (self.texts(baseline), self.texts(row))
+            named = self.directions(NLL)
+            return intervals.over_directions(*pair, named, self.classes, scope_weights, texts=texts, seed=seed)
         named = directions.labels(self.classes)
         chosen = [one for one in self.directions(measure) if named[one] in scope_weights]
         often = pd.Series([named[one] for one in chosen]).value_counts().to_dict()
@@ -133,6 +146,35 @@ class Study:
     @cached_property
     def _kept(self) -> dict[tuple[str, Direction, str], np.ndarray]:
         return {}
+
+    # Can overfitting be seen here? -------------------------------------------------------------------------------
+
+    def separation(self) -> Difference | None:
+        """Of the model as it came: nats per token within the first class minus within the last. None where there are
+        no two classes, or no such row."""
+        came = [row for row, jobs in self.rows.items() if jobs[0].experiment.trains == "nothing"]
+        first, *_, last = [*self.counts] * 2
+        if not came or first == last:
+            return None
+        values, scope = self.values(came[0], NLL), {first: 1.0, last: -1.0}
+        texts = (self.texts(came[0]), None)
+        return intervals.over_directions(values, None, self.directions(NLL), self.classes, scope, texts=texts)
+
+    def passes(self, row: str) -> float:
+        """How often the text was read, of all seeds the least; NaN of what is not trained."""
+        return min(float(self.scores[job.id].get("passes", np.nan)) for job in self.rows[row])
+
+    def untestable(self, rows: Collection[str]) -> str:
+        """Why these rows can't say anything about overfitting, or "": what the paper explains by it needs a model that
+        knows its high-resource languages better (nats per token, the interval without 0), and text that was read once
+        at least."""
+        apart = self.separation()
+        if apart is None:
+            return "no two classes, or no model as it came, to compare"
+        if not apart.high < 0:
+            return "the model as it came does not know the first class better than the last"
+        short = [row for row in rows if self.passes(row) < 1]  # NaN: not trained
+        return f"{short[0]} read its text {self.passes(short[0]):.1f} times, not once" if short else ""
 
     # Did it train? ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +219,8 @@ def study(settings: LSLoSettings, exhibit: str, *, only: Collection[str] = (), j
     ids = {job.id for of in chosen.values() for job in of}
     scores = procedures.row_scores(settings, ids, jobs) if ids else {}
     some = [tuple(text.split("-", 1)) for text in next(iter(scores.values()))["translated"]] if scores else []
-    pairs = running.text(settings, which, ["TEST"], some, settings.scored_items) if some else {}
+    pairs = running.text(settings, which, "scored", some) if some else {}
+    twins = procedures.twins(settings, jobs) if ids else {}
     return Study(
         settings,
         exhibit,
@@ -186,4 +229,5 @@ def study(settings: LSLoSettings, exhibit: str, *, only: Collection[str] = (), j
         scores,
         {one: [pair.target_text for pair in found] for one, found in pairs.items()},
         {one: [pair.unit for pair in found] for one, found in pairs.items()},
+        twins,
     )

@@ -1,6 +1,6 @@
 """Tables 1, 2, 6 and 7 from their rows, with the published ones beside them, and what has to be said before them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,10 @@ NOTHING = (
 
 def tidy(found: Study) -> pd.DataFrame:
     """One row a method, column (H2H to V2V, AVG, plain) and measure: value, low and high (95% interval over seeds;
-    none of a single one), seeds, parameters, trained, published (spBLEU)."""
-    printed = papers.matrix(found.exhibit).drop(columns="#Params").astype(float)
+    none of a single one), seeds, parameters, trained, published (spBLEU; of a table that is in print)."""
+    printed = pd.DataFrame({"AVG": []})
+    if found.exhibit in papers.ids():
+        printed = papers.matrix(found.exhibit).drop(columns="#Params").astype(float)
     printed["plain"] = printed.drop(columns="AVG").mean(axis=1)  # not in print: of what is
     lines = []
     for row, jobs in found.rows.items():
@@ -131,11 +133,12 @@ def training_reading(found: Study) -> Prose:
         return prose("No row of this table is trained.")
     idle = [row for row in gains if not found.trained(row)]
     over = [row for row in gains if _end(found, row) > 0 and row not in idle]
-    whole = np.concatenate(list(gains.values()))
+    whole, passes = np.concatenate(list(gains.values())), [found.passes(row) for row in gains]
     return prose(
         f"In {len(whole)} trainings the loss on the watched text (averaged over directions) fell by "
         f"{number(whole.min())} to {number(whole.max())} nats per token at its best epoch; between seeds that varies "
-        f"by {number(found.noise, 3)} (standard deviation).",
+        f"by {number(found.noise, 3)} (standard deviation). They read their text {number(min(passes), 1)} to "
+        f"{number(max(passes), 1)} times.",
         f"Did not train beyond the noise of the seeds, and decide nothing: {'; '.join(idle)}."
         if idle
         else "Every trained row trained beyond the noise of the seeds.",
@@ -167,6 +170,37 @@ def order_reading(found: Study) -> Prose:
         f"Rank correlation of AVG with the printed one over {len(shared)} rows (1: the same order): {', '.join(told)}. "
         "The rows are no sample of anything, so this has no interval."
     )
+
+
+def alike_reading(found: Study, rows: Mapping[str, str]) -> Prose:
+    """Which strategies made the same architecture, and so are one training.
+
+    Args:
+        rows: row -> the row with the learned architecture.
+    """
+    there = {row: other for row, other in rows.items() if {row, other} <= set(found.rows)}
+    same = [f"{row} and {other}" for row, other in there.items() if found.alike(row, other)]
+    return prose(
+        f"The same architecture, and so one training: {'; '.join(same)}. Nothing is said by comparing them."
+        if same
+        else "The strategies made different architectures."
+        if found.rows
+        else NOTHING
+    )
+
+
+def budgets_reading(found: Study, pairs: Sequence[tuple[str, str]]) -> Prose:
+    """How many parameters rows that are compared have here, as a share of the other's.
+
+    Args:
+        pairs: a row, and the row that it is compared with.
+    """
+    told = [
+        f"{row} has {number(parameters(found, row) / parameters(found, other))} of {other}'s"
+        for row, other in pairs
+        if {row, other} <= set(found.rows)
+    ]
+    return prose(f"Parameters, as trained here: {'; '.join(told)}." if told else NOTHING)
 
 
 def signatures(found: Study) -> Prose:

@@ -77,6 +77,7 @@ class Trained:
         updates, tokens: how many were done, and how many target tokens they read.
         truncated: texts that were longer than the model allows, and were cut.
         skipped: updates whose gradient overflowed in fp16 and was left out.
+        text: target tokens of the training text, each pair once.
     """
 
     curve: list[Epoch]
@@ -84,6 +85,12 @@ class Trained:
     tokens: int
     truncated: int
     skipped: int
+    text: int
+
+    @property
+    def passes(self) -> float:
+        """How often the text was read."""
+        return self.tokens / self.text
 
 
 def train(
@@ -175,7 +182,8 @@ class _Training:
                 (self.folder / training_state.UNFINISHED).unlink(missing_ok=True)
         self.model.eval()
         done = self.progress
-        return Trained(done.curve, done.update, done.tokens, self.pairs.truncated, done.skipped)
+        text = int(self.pairs.target.lengths.sum())
+        return Trained(done.curve, done.update, done.tokens, self.pairs.truncated, done.skipped, text)
 
     def _train(self, save_every: float) -> None:
         recipe, engine = self.recipe, self.engine

@@ -18,6 +18,7 @@ import numpy as np
 from langsim import languages as registry
 from langsim.errors import UsageError
 from langsim.suggest import unknown
+from langsim.tasks import words
 from langsim.tasks.metrics import METRICS
 
 SPLITS = ("train", "validation", "test")
@@ -34,7 +35,8 @@ class Tokens:
 
     @property
     def text(self) -> str:
-        return " ".join(self.words)
+        """Raw text: scripts without spaces are joined without any (`words.joined`)."""
+        return words.joined(self.words)
 
     def labels(self) -> tuple[str, ...]:
         return self.tags

@@ -1,22 +1,31 @@
 """What needs no model: scores of trivial baselines, the floor that a task's scores are read against."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from sklearn.tree import DecisionTreeClassifier
 
 from langsim.tasks.base import Answer, Pair, Task, Tokens
+from langsim.tasks.generated import answers
 from langsim.tasks.metrics import normalise_answer, score
+from langsim.tasks.surface import features
+
+DEPTH = 5  # of the tree on surface features
+TREE_ITEMS = 5000  # examples that it is fitted on, at most
 
 
 def baselines(task: Task) -> pd.DataFrame:
-    """One row a language: `majority` and `position`, in percent of the task's metric, fitted on the training split.
+    """One row a language, a column a baseline, in percent of the task's metric; fitted on the training split.
 
     tokens  majority: the most common tag everywhere; position: the most common tag of each place in the sentence.
     pair    majority: the most common label; position: the label that goes most often with this length of the second
-            text in words (a cue that needs no understanding).
+            text in words (a cue that needs no understanding); surface: a decision tree of depth `DEPTH` on what
+            `surface.features` sees of both texts (lengths, shared numbers, first numbers and differences).
     answer  majority: the first words of the context, as many as an answer has in the median; position: the words from
-            the median place of an answer on.
+            the median place of an answer on; drawn field (generated lists of fields alone): what the value of a
+            field drawn at random is expected to score.
 
     A language without a training split is fitted on those of all others together.
     """
@@ -27,7 +36,15 @@ def baselines(task: Task) -> pd.DataFrame:
         train = [one for source in sources for one in task.splits[source]["train"]]
         gold, guesses = _FITTED[task.kind](train or list(test), list(test))
         rows[code] = {name: score(task.metric, gold, guess) for name, guess in guesses.items()}
+        if task.name == answers.NAME:
+            rows[code]["drawn field"] = drawn_field(test, task.metric)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
+
+
+def drawn_field(examples: Sequence[Answer], metric: str) -> float:
+    """Expected score of the value of a field drawn at random, of generated lists of fields, in percent."""
+    pairs = [(one.answer, value) for one in examples for value in answers.values(one.context)]  # all as many fields
+    return score(metric, *zip(*pairs, strict=True))
 
 
 def _tokens(train: list[Tokens], test: list[Tokens]) -> tuple[list, dict[str, list]]:
@@ -49,7 +66,11 @@ def _pairs(train: list[Pair], test: list[Pair]) -> tuple[list, dict[str, list]]:
     for one in train:
         lengths.setdefault(_length(one), Counter())[one.label] += 1
     position = [_most(lengths[_length(one)]) if _length(one) in lengths else most for one in test]
-    return [one.label for one in test], {"majority": [most] * len(test), "position": position}
+    tree = DecisionTreeClassifier(max_depth=DEPTH, random_state=0)
+    tree.fit([features(one) for one in train[:TREE_ITEMS]], [one.label for one in train[:TREE_ITEMS]])
+    surface = [str(label) for label in tree.predict([features(one) for one in test])]
+    guesses = {"majority": [most] * len(test), "position": position, "surface": surface}
+    return [one.label for one in test], guesses
 
 
 def _answers(train: list[Answer], test: list[Answer]) -> tuple[list, dict[str, list]]:

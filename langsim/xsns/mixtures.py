@@ -1,8 +1,10 @@
 """Transfer from several sources together, chosen by each method (Section 6.4, Figure 4).
 
 For every target a method's first three candidates are trained on together, with all of their examples. `BEST` takes the
-three with the highest gold scores, which nobody knows beforehand; `random` three that were drawn. Two methods that
-choose the same sources share one training.
+three with the highest gold scores, which nobody knows beforehand, and BEST-1 the one: both by seeds other than those
+whose trainings are compared (where there are others), so that what was lucky in one seed is not compared with itself.
+`random` is one draw of three sources for all targets but these three. Two methods that choose the same sources share
+one training.
 
 Which trainings are needed is known when the cells of gold transfer, sub-networks and baselines are there.
 """
@@ -14,6 +16,7 @@ import pandas as pd
 
 from langsim import cells
 from langsim.bootstrap import Difference
+from langsim.matching import rank
 from langsim.readings import Prose, number, prose
 from langsim.xsns import evidence as gathering
 from langsim.xsns import procedures, resampling
@@ -33,20 +36,38 @@ def chosen(one: Evidence) -> dict[str, dict[str, list[str]]]:
 
     A method that ranks fewer candidates of a target than are wanted has no entry for it.
     """
-    size, gold = one.settings.mixed_sources, one.mean
+    size, gold = one.settings.mixed_sources, choosing(one)
     found: dict[str, dict[str, list[str]]] = {}
     for method in (*METHODS, BEST):
+        if method == RANDOM:
+            found[method] = _drawn(one)
+            continue
         scores = gold if method == BEST else one.prediction(method) if method in one.predicted else None
         if scores is None:
             continue
         own = {}
         for target in one.pool:
             row = scores.loc[target].drop(target, errors="ignore").dropna()
-            if len(row) >= size and (method in (BEST, RANDOM) or row.nunique() > 1):
+            if len(row) >= size and (method == BEST or row.nunique() > 1):
                 own[target] = sorted(row.sort_values(ascending=False, kind="stable").index[:size])
         if own:
             found[method] = own
     return found
+
+
+def choosing(one: Evidence) -> pd.DataFrame:
+    """(T, S) gold scores by which the best are chosen: mean over the seeds that are not compared; over all if none is
+    left."""
+    _, seeds = one.settings.mixed
+    left = [scores for seed, scores in zip(one.settings.training_seeds, one.everyone, strict=True) if seed not in seeds]
+    return sum(left) / len(left) if left else one.mean
+
+
+def _drawn(one: Evidence) -> dict[str, list[str]]:
+    """Target -> the task's three random sources, the same for every target that is none of them."""
+    chosen = sorted(one.sources, key=lambda code: rank(f"{one.name}:{code}", one.settings.seeds[0]))
+    triple = sorted(chosen[: one.settings.mixed_sources])
+    return {target: triple for target in one.pool if target not in triple}
 
 
 def jobs(settings: XSNSSettings) -> list[Job]:
@@ -75,7 +96,7 @@ def name_of(codes: Sequence[str]) -> str:
 def frame(evidence: Mapping[str, Evidence], settings: XSNSSettings) -> pd.DataFrame:
     """One row a task, target and method: sources (joined by +), value: the target's score in percent, mean over seeds.
 
-    BEST-1, the best single source, is the mean over the same seeds.
+    BEST-1, the best single source by the other seeds, is the mean over the same seeds as the rest.
     """
     tasks, seeds = settings.mixed
     rows = []
@@ -93,7 +114,7 @@ def frame(evidence: Mapping[str, Evidence], settings: XSNSSettings) -> pd.DataFr
                 title = f"{method}-{settings.mixed_sources}" if method == BEST else method
                 rows.append(_row(one, target, title, name_of(codes), float(np.mean(scores))))
         for target in one.pool:
-            source = str(one.mean.loc[target].drop(target, errors="ignore").idxmax())
+            source = str(choosing(one).loc[target].drop(target, errors="ignore").idxmax())
             rows.append(_row(one, target, SINGLE, source, float(single.at[target, source])))
     return pd.DataFrame(rows, columns=["task", "target", "method", "sources", "value", "testable"])
 
@@ -125,7 +146,7 @@ def panels(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame | Prose:
-    """Method by task: mean score over the targets that all methods have."""
+    """Method by task: mean score over the targets that all methods have (`random` has none of its own three)."""
     if found.empty:
         return prose("Nothing to show.")
     columns = {}

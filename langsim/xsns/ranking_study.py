@@ -24,6 +24,8 @@ from langsim.xsns.settings import XSNSSettings
 
 OURS, CENTRED = "X-SNS", "X-SNS, centred"
 OTHERS = {"general-lm": "X-SNS, general text", "task-head": "X-SNS, random head"}
+AS_MANY = "X-SNS, as many texts"  # from as many texts as the other kinds, which it is compared with in Table 1
+ALSO_CENTRED = ("LEX", "EMB")  # baselines that have main effects of languages too
 NULLS = {measuring.RANDOM: "null: random weights", measuring.SHUFFLED: "null: shuffled text"}
 
 # What a task has to show before its rankings say anything; stated before any score was seen.
@@ -68,7 +70,8 @@ def predictions(settings: XSNSSettings, task: str, *, model: str = "") -> Predic
     """Name -> (T, S), a matrix a seed: X-SNS raw and centred, its other kinds and nulls (of the main model), baselines.
 
     Centring takes out of the similarities of all languages what each has with every other; the gold scores it is
-    compared with keep theirs.
+    compared with keep theirs. LEX and EMB are centred likewise, over targets and sources. The other kinds are read, and
+    X-SNS once more, at the largest number of texts that the cells of all kinds have.
     """
     name = model or settings.model
     given = labelled.load(settings, task)
@@ -76,19 +79,38 @@ def predictions(settings: XSNSSettings, task: str, *, model: str = "") -> Predic
     wanted = [job for job in procedures.jobs(settings, SUBNETWORKS) if (job.model, job.task) == (name, task)]
     found = procedures.obtain(settings, SUBNETWORKS, wanted)
 
-    def matrices(kind: str, null: str = "", centred: bool = False) -> list[pd.DataFrame]:
-        one = [measuring.matrix(found[job], p=settings.p) for job in wanted if (job.what, job.null) == (kind, null)]
+    def matrices(kind: str, null: str = "", centred: bool = False, items: int | None = None) -> list[pd.DataFrame]:
+        at = {"p": settings.p} if items is None else {"items": items}
+        one = [measuring.matrix(found[job], **at) for job in wanted if (job.what, job.null) == (kind, null)]
         one = [centre(matrix).residuals for matrix in one] if centred else one
         return [subnetworks.predicted(_filled(matrix, given.languages), targets, sources) for matrix in one]
 
     first = settings.kinds[0]
     made = {OURS: matrices(first), CENTRED: matrices(first, centred=True)}
-    made |= {OTHERS.get(kind, kind): matrices(kind) for kind in settings.kinds[1:]}
+    items = _common([found[job] for job in wanted if not job.null])
+    made |= {AS_MANY: matrices(first, items=items)} if items else {}
+    made |= {OTHERS.get(kind, kind): matrices(kind, items=items) for kind in settings.kinds[1:]}
     made |= {title: matrices(first, null) for null, title in NULLS.items()}
     stored = procedures.obtain(settings, BASELINES, [Job(name, task)])[Job(name, task)]
-    for baseline in measuring.stored_baselines(stored).values():
-        made[baseline.name] = [baseline.oriented().loc[targets, sources]]
+    for baseline, seeds in measuring.stored_baselines(stored).items():
+        made[baseline] = [one.oriented().loc[targets, sources] for one in seeds]
+        if baseline in ALSO_CENTRED:
+            made[f"{baseline}, centred"] = [_residuals(one) for one in made[baseline]]
     return {title: seeds for title, seeds in made.items() if seeds}
+
+
+def _common(found: Sequence[Mapping]) -> int | None:
+    """The largest number of texts that all cells have; None where that is all the text of each, or they share none."""
+    shared = set.intersection(*({row["items"] for row in one["sizes"]} for one in found))
+    return max(shared) if shared and any(one["items"] > max(shared) for one in found) else None
+
+
+def _residuals(matrix: pd.DataFrame) -> pd.DataFrame:
+    """Centred; as it is where it is too small, or has too many gaps, for main effects."""
+    try:
+        return centre(matrix).residuals
+    except UsageError:
+        return matrix
 
 
 def _filled(matrix: pd.DataFrame, codes: Sequence[str]) -> pd.DataFrame:
@@ -195,7 +217,7 @@ class Validity:
     """Whether rankings of a task's sources say anything.
 
     Attributes:
-        trivial: mean over targets of the better one of the trivial baselines, in percent.
+        trivial: mean over targets of the best one of the trivial baselines, in percent; floor: which it mostly is.
         own: mean score of models in the language they were trained on. transfer: mean of all other pairs.
         reliability: of the mean over seeds as a measure of how good a target's sources are, mean over targets: the
             mean correlation of two seeds, stepped up by Spearman and Brown to all of them. NaN with one seed.
@@ -212,6 +234,7 @@ class Validity:
     spread: float
     noise: float
     reasons: tuple[str, ...]
+    floor: str = ""
 
     @property
     def testable(self) -> bool:
@@ -237,7 +260,8 @@ def validity(task: Task, gold: Sequence[pd.DataFrame]) -> Validity:
         raise UsageError(f"task '{task.name}' has no {', '.join(lost)}, of which there are gold scores")
     stack = np.stack([one.loc[targets, sources].to_numpy(dtype=float) for one in gold])  # (K, T, S)
     same = np.array(targets)[:, None] == np.array(sources)[None, :]
-    trivial = trivial_scores(task).max(axis=1).loc[targets].to_numpy()
+    known = trivial_scores(task).loc[targets]
+    trivial, floor = known.max(axis=1).to_numpy(), str(known.idxmax(axis=1).mode().iloc[0])
     own = float(stack.mean(0)[same].mean()) - float(trivial[same.any(1)].mean()) if same.any() else np.nan
     others = np.where(same, np.nan, stack)
     across = float(np.nanmean(others))
@@ -248,7 +272,7 @@ def validity(task: Task, gold: Sequence[pd.DataFrame]) -> Validity:
     level = float(trivial.mean())
     reasons = _reasons(own, across - level, reliable, spread)
     mean_own = float(stack.mean(0)[same].mean()) if same.any() else float("nan")
-    return Validity(task.name, level, mean_own, across, reliable, spread, noise, reasons)
+    return Validity(task.name, level, mean_own, across, reliable, spread, noise, reasons, floor)
 
 
 def _reasons(own: float, across: float, reliable: float, spread: float) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ TOLERANCES = {"value": 12.0, "low": 20.0, "high": 20.0, "line": 8.0}
 
 def grid(one: Evidence, axis: Axis) -> list[float]:
     """The shares, or the numbers of texts, at which the cells of a task have sub-networks."""
-    cell = next(iter(_cells(one, "").values()))
+    cell = next(iter(cells_of(one, "").values()))
     rows = cell["shares"] if axis == "p" else cell["sizes"]
     return [row[axis] for row in rows]
 
@@ -38,7 +38,7 @@ def predicted(one: Evidence, axis: Axis, value: float, series: str = OURS) -> li
     """
     null = next((null for null, title in NULLS.items() if title == series), "")
     found = []
-    for cell in _cells(one, null).values():
+    for cell in cells_of(one, null).values():
         matrix = measuring.matrix(cell, **{axis: value})
         matrix = centre(matrix).residuals if series == CENTRED else matrix
         codes = one.task.languages
@@ -139,8 +139,8 @@ def reading(evidence: Mapping[str, Evidence], axis: Axis) -> Prose:
     return prose(*told, "The best of several values is greater than any one of them would be on new languages.")
 
 
-def _cells(one: Evidence, null: str) -> Mapping[procedures.Job, Mapping]:
-    """The cells of the default kind of sub-network, one a seed."""
+def cells_of(one: Evidence, null: str) -> Mapping[procedures.Job, Mapping]:
+    """The cells of the default kind of sub-network, or of one of its nulls, one a seed."""
     return _read(one.settings.model_dump_json(), one.name, one.model, null)
 
 

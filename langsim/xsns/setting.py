@@ -35,7 +35,8 @@ def reading(settings: XSNSSettings) -> Prose:
         *lines,
         f"Gold transfer: seeds {_words(settings.training_seeds)}, at most {settings.epochs} epochs, learning rate "
         f"{settings.learning_rate:g}. Sub-networks: recipe `{settings.recipe}`, p = {settings.p:g}, at most "
-        f"{settings.text_items} texts of each language, seeds {_words(settings.seeds)}.",
+        f"{settings.text_items} texts of each language (kinds after the first: {settings.text_items_others}), seeds "
+        f"{_words(settings.seeds)}.",
         f"The model was not trained on {_words(unknown)}." if unknown else "",
     )
 
@@ -95,6 +96,7 @@ def validity_table(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
             {
                 "task": name,
                 "trivial": found.trivial,
+                "floor": found.floor,
                 "own": found.own,
                 "transfer": found.transfer,
                 "reliability": found.reliability,
@@ -113,7 +115,7 @@ def validity_shown(frame: pd.DataFrame) -> pd.DataFrame | Prose:
         return prose("This run has nothing to check here.")
     shown = pd.DataFrame(
         {
-            "trivial": frame["trivial"].map(lambda v: number(v, 1)),
+            "trivial": [f"{number(row.trivial, 1)} ({row.floor})" for row in frame.itertuples()],
             "own language": frame["own"].map(lambda v: number(v, 1)),
             "transfer": frame["transfer"].map(lambda v: number(v, 1)),
             "reliability": frame["reliability"].map(number),
@@ -136,7 +138,7 @@ def validity_reading(frame: pd.DataFrame) -> Prose:
         f"{NOT_TESTABLE} and decide nothing."
     )
     return prose(
-        f"Asked, before any score was seen: {LEARNT:g} points above a trivial baseline in the own language, "
+        f"Asked, before any score was seen: {LEARNT:g} points above the best trivial baseline in the own language, "
         f"{TRANSFERS:g} in others, a reliability of {RELIABILITY:g} between seeds, and more variance between sources "
         "than between seeds.",
         whole,

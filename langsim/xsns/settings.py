@@ -51,6 +51,7 @@ class XSNSSettings(BaseModel):
     p: float = Field(gt=0, lt=1, description="share of the parameters that a sub-network keeps")
     p_grid: list[float] = Field(description="the shares of Figure 3")
     text_items: int = Field(ge=1, description="texts of a language, |D|, at most")
+    text_items_others: int = Field(ge=1, description="the same of the kinds of sub-networks after the first")
     text_grid: list[int] = Field(description="the sizes of Figure 6")
     fisher_batch_size: int = Field(ge=1, description="texts in a mini-batch; decides numbers in authors_code only")
     seeds: list[int] = Field(min_length=1, description="of sub-networks: texts, masks and random heads")
@@ -91,6 +92,10 @@ class XSNSSettings(BaseModel):
     def estimator(self) -> Estimator:
         """The recipe's: the mean over examples (Section 3), or over mini-batches (the authors' code)."""
         return "per_example" if self.recipe == "paper" else "batch"
+
+    def items_of(self, kind: str) -> int:
+        """|D| of a kind of sub-networks, at most: the first one is also read at every size of Figure 6."""
+        return self.text_items if kind == self.kinds[0] else min(self.text_items, self.text_items_others)
 
     def models_of(self, task: str) -> list[str]:
         """The models that are fine-tuned on a task: the main one, and on the task of Table 4 the others."""

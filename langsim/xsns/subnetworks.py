@@ -4,7 +4,8 @@ A Fisher vector covers the encoder's layers with biases and norms, as the paper'
 head (`heads.ENCODER_LAYERS`; of an encoder-decoder the paper says nothing, and the encoder is taken, which is what is
 fine-tuned).
 
-p(y|x) is the language model's (`lm`): masked tokens, 15%, 80/10/10, or span corruption for T5 and mT5; or that of a
+p(y|x) is the language model's (`lm`): masked tokens, 15%, 80/10/10, one of every text at least (a short text of which
+nothing is hidden says nothing; the authors' code lets it be so), or span corruption for T5 and mT5; or that of a
 random head of the task on labelled text (`head`). `per_example` averages over texts the squared gradient of a text's
 log-likelihood, summed over what is scored of it; `batch` is the authors' code (see `langsim.fisher`).
 
@@ -12,7 +13,8 @@ The texts come shortest first, so that batches have little padding; for `batch`,
 loader has them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -31,6 +33,7 @@ from langsim.xsns.heads import ENCODER_LAYERS, with_head
 Recipe = Literal["paper", "authors_code"]
 ESTIMATORS = {"paper": "per_example", "authors_code": "batch"}
 FISHER_RECIPES = {"paper": "paper", "authors_code": "xsns_authors_code"}
+LEAST = {"paper": 1, "authors_code": 0}  # hidden tokens of a text, at least
 TOKENS = 4096  # positions of a batch of `per_example`, where batches decide nothing
 UNKNOWN = 0.2  # share of a language's tokens from which on a page warns
 
@@ -63,7 +66,8 @@ def of_text(
     if shuffle:
         special = set(loaded.tokenizer.all_special_ids)
         encoded = [_shuffled(row, special, rng) for row in encoded]
-    corrupted = corruption.span_batch if loaded.model.config.is_encoder_decoder else corruption.masked_batch
+    spans = loaded.model.config.is_encoder_decoder
+    corrupted = corruption.span_batch if spans else partial(corruption.masked_batch, least=LEAST[recipe])
 
     def batches() -> Iterator[Batch]:
         for some in _grouped(encoded, [len(row) for row in encoded], recipe, batch_size):
@@ -128,6 +132,19 @@ def jaccard(vectors: dict[str, FisherVector], p: float, recipe: Recipe = "paper"
         UsageError: fewer than two languages, vectors of different models.
     """
     return similarities(vectors, measures=("jaccard",), k=p, recipe=recipe)
+
+
+def crossed(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(L, L) Jaccard's coefficients of sub-networks of two different texts: row = language in the first, column = in
+    the second. The diagonal is a measurement: how much a language is like itself."""
+    return np.array([[float((a & b).sum() / max(1, (a | b).sum())) for b in second.values()] for a in first.values()])
+
+
+def lengths(loaded: LoadedModel, texts: Sequence[str], max_length: int) -> list[int]:
+    """Tokens of each text, special ones apart, as far as they are read."""
+    limit = min(max_length, loaded.max_tokens)
+    found = loaded.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=limit)["input_ids"]
+    return [len(row) for row in found]
 
 
 def chance(p: float) -> float:

@@ -11,7 +11,7 @@ from langsim.readings import Prose, number, prose
 from langsim.xsns import evidence as gathering
 from langsim.xsns import procedures, ranking_study
 from langsim.xsns.evidence import Evidence
-from langsim.xsns.ranking_study import CENTRED, NULLS, OTHERS, OURS
+from langsim.xsns.ranking_study import AS_MANY, CENTRED, NULLS, OTHERS, OURS
 from langsim.xsns.setting import marked, validity_table
 from langsim.xsns.settings import KINDS, XSNSSettings
 
@@ -30,13 +30,13 @@ def kind_title(settings: XSNSSettings, kind: str) -> str:
     return OURS if kind == settings.kinds[0] else OTHERS.get(kind, kind)
 
 
-def ranked(one: Evidence, names: Sequence[str] = (), *, replicates: int = 0) -> pd.DataFrame:
+def ranked(one: Evidence, names: Sequence[str] = (), *, ours: str = OURS, replicates: int = 0) -> pd.DataFrame:
     """Tidy, in percent: one row a predictor and metric of a task, with `ranking_study.Study.table`'s columns.
 
     A predictor that ranks nothing (constant, not available) has rows without numbers, and `note` says why.
     """
     chosen = {name: own for name, own in one.predictions.items() if not names or name in names}
-    found = ranking_study.study(one.gold, chosen, replicates=replicates or one.settings.replicates)
+    found = ranking_study.study(one.gold, chosen, ours=ours, replicates=replicates or one.settings.replicates)
     frame = found.table.assign(note="")
     empty = [
         {"predictor": name, "metric": metric, "note": why} for name, why in found.unranked.items() for metric in METRICS
@@ -48,16 +48,23 @@ def ranked(one: Evidence, names: Sequence[str] = (), *, replicates: int = 0) -> 
     return frame.assign(languages=len(one.sources), testable=one.testable)
 
 
+def compared(one: Evidence) -> str:
+    """The prediction of the first kind that Table 1 compares with the others: from as many texts as they have."""
+    return AS_MANY if AS_MANY in one.predictions else OURS
+
+
 # Table 1 ------------------------------------------------------------------------------------------------------------
 
 
 def table1(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
-    """Kinds of sub-networks: one row a task, kind and metric, with the published value."""
+    """Kinds of sub-networks, all from as many texts: one row a task, kind and metric, with the published value."""
     printed = papers.matrix("xsns-table1")
     parts = []
     for name, one in evidence.items():
         of = {kind_title(one.settings, kind): kind for kind in one.settings.kinds}
-        frame = ranked(one, [title for title in of if title in one.predictions])
+        ours = compared(one)
+        of[ours] = of.pop(OURS)
+        frame = ranked(one, [title for title in of if title in one.predictions], ours=ours)
         frame.insert(1, "kind", frame["predictor"].map(of))
         frame["published"] = [
             _printed(printed, (name.upper(), *PRINTED_KINDS[row.kind]), row.metric) for row in frame.itertuples()
@@ -83,7 +90,7 @@ def table2(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
     printed = papers.matrix("xsns-table2")
     parts = []
     for name, one in evidence.items():
-        frame = ranked(one, [title for title in one.predictions if title not in OTHERS.values()])
+        frame = ranked(one, [title for title in one.predictions if title not in (AS_MANY, *OTHERS.values())])
         frame["published"] = [
             _printed(printed, (name.upper(), PRINTED.get(row.predictor, "")), row.metric) for row in frame.itertuples()
         ]
@@ -113,7 +120,7 @@ def table2_dots(frame: pd.DataFrame, metric: str = "NDCG@3") -> dict[str, pd.Dat
 
 def lines(frame: pd.DataFrame, metric: str = "NDCG@3") -> dict[str, float]:
     """Title of a panel to what 95% of random rankings stay below."""
-    ours = frame[(frame["metric"] == metric) & (frame["predictor"] == OURS)]
+    ours = frame[(frame["metric"] == metric) & frame["predictor"].isin([OURS, AS_MANY])]
     return {marked(row.task, row.testable): float(row.line) for row in ours.itertuples()}
 
 

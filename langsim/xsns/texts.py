@@ -2,9 +2,13 @@
 
 Text comes from the training split, of targets too, as in the authors' code: no label of a target is read, but for
 `task-head`. Of a pair both texts are read; the authors' code reads the premise alone for inference.
+
+Items of a corpus can be much shorter than a task's examples, and Table 1 would then compare amounts of text. So several
+of them make one text: the same items in every language, and as many to a text as bring its mean length in tokens, over
+all languages, next to that of the task's examples (`packing`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -12,10 +16,13 @@ from langsim.corpora import load as load_corpus
 from langsim.corpora.base import Corpus
 from langsim.errors import UsageError
 from langsim.matching import SMALL, rank
+from langsim.tasks import words
 from langsim.tasks.base import Example, Task
 from langsim.xsns import labelled
 from langsim.xsns.settings import XSNSSettings
 from langsim.xsns.subnetworks import drawn
+
+Count = Callable[[Sequence[str]], Sequence[int]]  # texts -> tokens of each
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,17 @@ def of_task(task: Task, codes: Sequence[str], size: int, *, seed: int = 0, recip
 
 
 def of_corpus(
-    corpus: Corpus, codes: Sequence[str], size: int, *, domain: str = "", pool: str = "", seed: int = 0
+    corpus: Corpus,
+    codes: Sequence[str],
+    size: int,
+    *,
+    domain: str = "",
+    pool: str = "",
+    seed: int = 0,
+    pack: int = 1,
 ) -> Texts:
     """General text: the same items in every language, or, where fewer than `SMALL` are shared, equal numbers of each
-    one's own, with a warning.
+    one's own, with a warning. `pack` items make one text.
 
     Raises:
         UsageError: a language without text here.
@@ -65,13 +79,27 @@ def of_corpus(
         own = {code: everyones for code in codes}
     else:
         said = [f"Only {len(shared)} items are there in all {len(codes)} languages: each is read in texts of its own."]
-    size = min([size, *map(len, own.values())])
-    chosen = {code: sorted(found, key=lambda item: rank(str(item), seed))[:size] for code, found in own.items()}
-    return Texts({code: [corpus.texts[code][item] for item in found] for code, found in chosen.items()}, {}, said)
+    size = min([size, *(max(1, len(found) // pack) for found in own.values())])
+    found = {}
+    for code, items in own.items():
+        ranked = sorted(items, key=lambda item: rank(str(item), seed))[: size * pack]
+        given = [corpus.texts[code][item] for item in ranked]
+        found[code] = [words.joined(given[i : i + pack]) for i in range(0, len(given), pack)]
+    return Texts(found, {}, said)
 
 
-def of_settings(settings: XSNSSettings, task: str, corpus_kind: str, *, seed: int = 0, size: int = 0) -> Texts:
+def packing(own: Mapping[str, Sequence[str]], general: Mapping[str, Sequence[str]], count: Count) -> int:
+    """How many items of general text make one that is about as long as a task's, in tokens; the same for all
+    languages: the ratio of the mean lengths over all of them, rounded, and one at least."""
+    means = [sum(map(sum, map(count, texts.values()))) / sum(map(len, texts.values())) for texts in (own, general)]
+    return max(1, round(means[0] / max(means[1], 1e-9)))
+
+
+def of_settings(
+    settings: XSNSSettings, task: str, corpus_kind: str, count: Count, *, seed: int = 0, size: int = 0
+) -> Texts:
     """D for the languages of a task: its own text (`task`) or general text (`general`); `size` 0: `text_items`.
+    `count` gives texts their lengths in the model's tokens.
 
     General text leaves out the languages that are targets only: few items would be left that all have.
     """
@@ -89,9 +117,13 @@ def of_settings(settings: XSNSSettings, task: str, corpus_kind: str, *, seed: in
         return Texts(found.texts, {}, [*found.warnings, *said])
     corpus = corpus_of(settings)
     known = [code for code in codes if corpus.texts.get(code)]
-    found = of_corpus(corpus, known, size, domain=settings.domain, pool=settings.pool, seed=seed)
+    options = {"domain": settings.domain, "pool": settings.pool, "seed": seed}
+    own = of_task(loaded, known, size, seed=seed, recipe=settings.recipe).texts
+    pack = packing(own, of_corpus(corpus, known, len(corpus.items), **options).texts, count)
+    found = of_corpus(corpus, known, size, pack=pack, **options)
     lost = [code for code in codes if code not in known]
     said = [f"Corpus '{corpus.name}' has no text in {', '.join(lost)}."] if lost else []
+    said += [f"A text is {pack} items of general text, to be about as long as the task's."] if pack > 1 else []
     return Texts(found.texts, {}, [*found.warnings, *said])
 
 

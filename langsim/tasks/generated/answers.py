@@ -13,6 +13,7 @@ from langsim.tasks.generated.locale_data import DAYS, MONTHS, unavailable
 from langsim.tasks.generated.meanings import Draw
 from langsim.tasks.generated.recipe import Recipe
 
+NAME = "mini-qa"
 FORMS = (("date:long", "date:short"), ("date:full", "yMd"), ("yMMMM", "yM"))  # of the question, of the context
 FIELDS = 4
 UNITS = ("length-kilometer", "mass-kilogram", "duration-minute", "volume-liter")
@@ -26,7 +27,12 @@ def unavailable_in(code: str) -> str:
 
 def recipe(codes: Sequence[str]) -> Recipe:
     """The task; `codes` does not matter to it."""
-    return Recipe("mini-qa", "answer", "squad_f1", (), _draw, _render)
+    return Recipe(NAME, "answer", "squad_f1", (), _draw, _render)
+
+
+def values(context: str) -> list[str]:
+    """The values of a context's fields, in their order: what somebody can answer who does not read the question."""
+    return [field.partition(": ")[2] for field in context.split("; ")]
 
 
 def _draw(draw: Draw, number: int) -> tuple:

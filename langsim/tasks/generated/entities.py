@@ -3,13 +3,17 @@
 A message with one placeholder gets one to three names there, joined by CLDR's list pattern; each name's words are
 tagged with its type: LOC (territories, cities), LANG (languages), CUR (currencies). The names are those that all
 the languages have, and are split by cluster, so no test name (or near copy of one) is in a training sentence of any
-language. The messages are those that each language has, and come in all splits: they are few. A name is not
-inflected for its place. It measures whether a model knows names and their types, and where they end.
+language. Messages come in all splits: they are few. All languages get as many: the number that the language with
+the fewest of them has, and those first that most of the languages share. A language with fewer than
+`FEWEST_MESSAGES` is left out rather than to leave that few to all (`overlap` says how many two languages share). A name
+is not inflected for its place. It measures whether a model knows names and their types, and where they end.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
+import pandas as pd
 import regex
 
 from langsim import splits
@@ -25,10 +29,11 @@ from langsim.tasks.generated.rendering import LITERAL, Piece, fill, listed
 
 TYPES = {"territory": "LOC", "city": "LOC", "language": "LANG", "currency": "CUR"}
 TAGS = ("O", *(f"{mark}-{kind}" for kind in ("LOC", "LANG", "CUR") for mark in "BI"))
-FEWEST_MESSAGES = 6
+FEWEST_MESSAGES = 12
 FEWEST_NAMES = 8  # of each split, for a task that is more than a handful of words
 LONGEST = 160  # characters of a message
 NEEDS = (LISTS,)
+NOTES = ("Intervals of rankings draw languages again, not items: they don't say what other names would change.",)
 _COUNTED = regex.compile(r"\{0\} (?:\w+s|more|page|second)\b|\(s\)")  # the placeholder is a number
 
 
@@ -58,22 +63,44 @@ def recipe(codes: Sequence[str]) -> Recipe:
         if n < FEWEST_NAMES or not all(found.values()):
             raise UsageError(f"the languages {', '.join(codes)} share only {n} names for {split}: leave some out")
 
+    messages = {code: [text for _, text in own] for code, own in carriers(tuple(sorted(codes))).items()}
+    size = len(next(iter(messages.values())))
+
     def draw(draws: Draw, number: int) -> tuple:
-        """(place of the message among a language's, in thousandths; the names' items)."""
+        """(number of the message among a language's; the names' items)."""
         own, chosen = names[draws.split], []
         for _ in range(1 + number % 3):
             kind = draws.one_of(sorted(own))
             chosen.append(draws.one_of([item for item in own[kind] if item not in chosen] or own[kind]))
-        return draws.integer(0, 999), tuple(chosen)
+        return draws.integer(0, size - 1), tuple(chosen)
 
-    return Recipe("mini-ner", "tokens", "entity_f1", TAGS, draw, _render)
+    return Recipe("mini-ner", "tokens", "entity_f1", TAGS, draw, partial(_render, messages), NOTES)
 
 
-def _render(code: str, meaning: tuple, unit: str) -> Tokens:
+@cache
+def carriers(codes: tuple[str, ...]) -> Mapping[str, list[tuple[str, str]]]:
+    """Language -> (item, message), as many for each: those first that most of the languages have."""
+    own = {code: _messages(code) for code in codes}
+    size = min(map(len, own.values()))
+    shared = Counter(item for found in own.values() for item in found)
+    return {
+        code: [(item, found[item]) for item in sorted(found, key=lambda item: (-shared[item], item))[:size]]
+        for code, found in own.items()
+    }
+
+
+def overlap(codes: Sequence[str]) -> pd.DataFrame:
+    """(L, L) share of their messages that two languages have in common, 1 on the diagonal."""
+    own = {code: {item for item, _ in found} for code, found in carriers(tuple(sorted(codes))).items()}
+    values = [[len(own[one] & own[other]) / len(own[one]) for other in codes] for one in codes]
+    return pd.DataFrame(values, pd.Index(codes, name="target"), pd.Index(codes, name="source"))
+
+
+def _render(messages: Mapping[str, list[str]], code: str, meaning: tuple, unit: str) -> Tokens:
     place, items = meaning
-    texts, messages = _corpus().texts[code], _messages(code)
+    texts = _corpus().texts[code]
     names = listed(code, [[Piece(texts[item], _type(item))] for item in items])
-    pieces = fill(messages[place * len(messages) // 1000].replace("{0}", "\ue000"), {"\ue000": names})
+    pieces = fill(messages[code][place].replace("{0}", "\ue000"), {"\ue000": names})
     found = []
     for text, kind in pieces:
         for number, word in enumerate(words.split(text)):
@@ -86,18 +113,18 @@ def _type(item: str) -> str:
 
 
 @cache
-def _messages(code: str) -> list[str]:
-    """Messages with one placeholder for a name, without any name of their own."""
+def _messages(code: str) -> dict[str, str]:
+    """Item -> message with one placeholder for a name, without any name of its own; of equal ones the first."""
     corpus = _corpus()
     english, own = corpus.texts["en"], corpus.texts[code]
     named = {_padded(text) for item, text in own.items() if _is_name(item) and len(text) > 1}
-    found = []
+    found: dict[str, str] = {}
     for item in corpus.select(domain="software", pool="TASKS"):
         text = own.get(item, "")
         fits = text.count("{") == 1 and "{0}" in text and len(text) <= LONGEST
         if fits and item in english and not _COUNTED.search(english[item]) and not _names_in(text, named):
-            found.append(words.clean(text))
-    return sorted(set(found))
+            found.setdefault(words.clean(text), item)
+    return {item: text for text, item in found.items()}
 
 
 def _is_name(item: str) -> bool:

@@ -1,14 +1,15 @@
 """NLI at `mini`: does an interval follow from another?
 
 The premise says that something lies within an interval of days or of a quantity ("3-9 May 2022", "12 hours - 20
-hours"), the hypothesis that it lies within another interval, a month, or an interval in another unit. `entailment`:
-the premise's interval is inside the hypothesis's; `contradiction`: the two are disjoint; `neutral`: neither. The
-label is arithmetic. The three labels are equally many within every form of hypothesis. It measures reading of
-numbers and dates, not of sentences; longer hypotheses are somewhat more often entailed (see `validity`).
+hours"), the hypothesis that it lies within another interval, within two whole months, or within an interval in
+another unit. `entailment`: the premise's interval is inside the hypothesis's; `contradiction`: the two are disjoint;
+`neutral`: neither. The label is arithmetic. The three labels are equally many within every form of hypothesis, and both
+widths are drawn before the label is looked at: the hypothesis is the wider one whatever the label, and only where it
+lies depends on that (`validity` has what surface features reach all the same). It measures reading of numbers and
+dates, not of sentences.
 """
 
 import datetime as dt
-from calendar import monthrange
 from collections.abc import Sequence
 
 from langsim.tasks.base import Pair
@@ -18,7 +19,9 @@ from langsim.tasks.generated.meanings import Draw
 from langsim.tasks.generated.recipe import Recipe
 
 LABELS = ("entailment", "neutral", "contradiction")
-FORMS = ("days", "month", "same unit", "other unit")
+FORMS = ("days", "months", "same unit", "other unit")
+WIDTHS = (2, 30)  # of a premise, in days or units
+WIDER = (2, 12)  # by so much a hypothesis is wider
 CONVERSIONS = (  # larger unit, smaller unit, how many of them
     ("duration-hour", "duration-minute", 60),
     ("duration-day", "duration-hour", 24),
@@ -52,47 +55,52 @@ def _draw(draw: Draw, number: int) -> tuple:
     label, form = LABELS[number % 3], FORMS[number // 3 % len(FORMS)]
     if form == "days":
         return form, label, *_days(draw, label), ()
-    if form == "month":
-        return form, label, *_month(draw, label), ()
+    if form == "months":
+        return form, label, *_months(draw, label), ()
     large, small, factor = draw.one_of(CONVERSIONS)
-    low = draw.number(9, 400)
-    premise = (low, low + draw.integer(2, 30))
+    low = draw.number(80, 480)  # far enough from 0 for a hypothesis on either side
+    premise = (low, low + draw.integer(*WIDTHS))
     hypothesis = _hypothesis(draw, premise, label)
     if form == "same unit":
         return form, label, premise, hypothesis, (large, large, 1)
     return form, label, premise, hypothesis, (large, small, factor)
 
 
-def _near(draw: Draw, premise: tuple[int, int]) -> tuple[int, int]:
-    """An interval of whole numbers from 3 up, somewhere about the premise."""
-    reach = premise[1] - premise[0] + 6
-    low = max(3, premise[0] + draw.integer(-reach, reach))
-    return low, low + draw.integer(2, 2 * reach)
+def _hypothesis(draw: Draw, premise: tuple[int, int], label: str) -> tuple[int, int]:
+    """A wider interval, of a width that does not depend on the label, at a place that has it."""
+    width = premise[1] - premise[0] + draw.integer(*WIDER)
+
+    def propose() -> tuple[int, int]:
+        low = premise[0] + draw.integer(-width - WIDER[1], premise[1] - premise[0] + WIDER[1])
+        return low, low + width
+
+    return draw.until(propose, lambda other: relation(premise, other) == label)
 
 
 def _days(draw: Draw, label: str) -> tuple:
     start = draw.date()
-    premise = (start.toordinal(), start.toordinal() + draw.integer(2, 40))
+    premise = (start.toordinal(), start.toordinal() + draw.integer(*WIDTHS))
     hypothesis = _hypothesis(draw, premise, label)
     return tuple(map(dt.date.fromordinal, premise)), tuple(map(dt.date.fromordinal, hypothesis))
 
 
-def _month(draw: Draw, label: str) -> tuple:
-    def propose() -> tuple:
-        start = draw.date()
-        premise = (start, start + dt.timedelta(days=draw.integer(2, 25)))
-        month = dt.timedelta(days=31)
-        day = draw.one_of((start, premise[1], start - month, premise[1] + month))
-        return premise, (day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1]))
+def _months(draw: Draw, label: str) -> tuple:
+    """The premise always goes from one month into the next, whatever the label; the hypothesis is two whole months."""
+    days = dt.timedelta(days=draw.integer(2, 25))
+    start = draw.until(draw.date, lambda date: date.month != (date + days).month)
+    premise = (start, start + days)
 
-    return draw.until(propose, lambda pair: relation(*pair) == label)
+    def propose() -> tuple[dt.date, dt.date]:
+        first = _month(start, draw.integer(-3, 3))
+        return first, _month(first, 2) - dt.timedelta(days=1)
+
+    return premise, draw.until(propose, lambda other: relation(premise, other) == label)
 
 
-def _hypothesis(draw: Draw, premise: tuple[int, int], label: str) -> tuple[int, int]:
-    """Another interval that has the wanted relation to the premise."""
-    return draw.until(
-        lambda: _near(draw, premise), lambda other: relation(premise, other) == label and other != premise
-    )
+def _month(date: dt.date, number: int) -> dt.date:
+    """The first day of the month that is so many months later."""
+    years, month = divmod(date.month - 1 + number, 12)
+    return dt.date(date.year + years, month + 1, 1)
 
 
 def _render(code: str, meaning: tuple, unit: str) -> Pair:
@@ -103,6 +111,5 @@ def _render(code: str, meaning: tuple, unit: str) -> Pair:
         second = rendering.quantities(code, *(factor * value for value in hypothesis), small)
     else:
         first = rendering.interval(code, *premise)
-        month = rendering.plain(rendering.moment(code, "yMMMM", hypothesis[0]))
-        second = month if form == "month" else rendering.interval(code, *hypothesis)
+        second = (rendering.months if form == "months" else rendering.interval)(code, *hypothesis)
     return Pair(first, second, label, unit)

@@ -150,6 +150,11 @@ def _shows_all_fields(code: str, skeleton: str) -> bool:
     return True
 
 
+def months(code: str, start: dt.date, end: dt.date) -> str:
+    """From one month to another, both with their years, joined by CLDR's general pattern of ranges."""
+    return _range(code, moment(code, "yMMMM", start), moment(code, "yMMMM", end))
+
+
 def quantities(code: str, low: float, high: float, unit: str) -> str:
     """From one number of units to another, joined by CLDR's general pattern of ranges (`root`'s is a bare dash)."""
     return _range(code, quantity(code, low, unit), quantity(code, high, unit))
