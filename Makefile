@@ -10,7 +10,7 @@
 #   make clean    remove _build (the environment and the cache stay)
 #
 # PYTHON=/path/to/python   the interpreter to make .venv from (default: the first 3.11+ found)
-# JOBS=1                   notebooks at a time in `make book` (default: 2; each takes one to two GB of memory)
+# JOBS=1                   notebooks or test files at a time (default: 2; each takes one to two GB of memory)
 # TORCH_INDEX_URL=https:// another package index for torch alone, for instance one with CPU-only builds
 
 VENV  := .venv
@@ -54,8 +54,10 @@ book: notebooks
 	$(BIN)/python tools/build_book.py $(BUILD)/notebooks $(BUILD)
 	@echo "The book is $(BUILD)/html/index.html; 'make serve' shows it at http://localhost:$(PORT)."
 
+# Files share the cores, so each has one.
+test: export OMP_NUM_THREADS = 1
 test: env
-	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env
+	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env --numprocesses $(JOBS) --dist loadfile
 
 accept: notebooks
 	$(BIN)/python tools/accept.py $(BUILD)/notebooks

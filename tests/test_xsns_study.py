@@ -1,4 +1,4 @@
-"""Settings, cells, gold scores against predictions, validity, the command: once from files to a ranking."""
+"""Tasks, cells, gold scores against predictions: once from files to a ranking."""
 
 import json
 
@@ -8,11 +8,10 @@ import pytest
 import regex
 from scipy import stats
 from sklearn.metrics import ndcg_score
-from xsns_tiny import CODES, blind_task, loaded, sentences, tokenizer, words_task
+from xsns_tiny import CODES, save, sentences, tokenizer, words_task
 
-from langsim import cells, cli, profiles, ranking
+from langsim import cells, profiles, ranking
 from langsim.errors import Failure, UsageError
-from langsim.tasks.base import Task
 from langsim.xsns import (
     evidence,
     instrument,
@@ -27,18 +26,15 @@ from langsim.xsns import (
     transfer,
 )
 from langsim.xsns.procedures import BASELINES, MIXTURES, SUBNETWORKS, TRANSFER, Job
-from langsim.xsns.settings import XSNSSettings, members
+from langsim.xsns.settings import XSNSSettings
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "own_cache")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A checkpoint in a folder."""
-    path = tmp_path_factory.mktemp("models") / "small-xlmr"
-    tokenizer("xlmr").save_pretrained(path)
-    loaded("xlmr").model.save_pretrained(path)
-    return str(path)
+    return save(tmp_path_factory.mktemp("models") / "small-xlmr", "xlmr")
 
 
 @pytest.fixture(scope="module")
@@ -77,60 +73,6 @@ def resolved(model, folder, **more):
         "data": str(folder.parent / f"{folder.name}-general.tsv"),
     }
     return profiles.resolve("mini", kind=XSNSSettings, model=model, **{**own, **more})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    """Cells of these tests lie in a cache of their own, beside the catalogs of the real one."""
-    import os
-
-    from langsim.paths import cache_dir
-
-    before, catalogs = os.environ.get("LANGSIM_CACHE"), cache_dir() / "catalogs"
-    folder = tmp_path_factory.mktemp("cache")
-    if catalogs.exists():
-        (folder / "catalogs").symlink_to(catalogs.absolute())
-    os.environ["LANGSIM_CACHE"] = str(folder)
-    yield folder
-    os.environ.pop("LANGSIM_CACHE") if before is None else os.environ.__setitem__("LANGSIM_CACHE", before)
-
-
-# Settings ----------------------------------------------------------------------------------------------------------
-
-
-def test_profiles_have_the_section_and_every_notebook_parameter_is_told_apart(model):
-    for name in ("mini", "open", "paper"):
-        found = profiles.resolve(name, kind=XSNSSettings, **({} if name == "paper" else {"model": model}))
-        assert found.p == 0.15 and set(found.models_of(found.compared_task)) == {found.model, *found.other_models}
-        assert all(len(found.languages_of(task)) >= 7 for task in found.tasks)
-    assert profiles.kind_of(["profile", "tasks", "p"]) is XSNSSettings
-    assert members(["xsns-pi", "ru"]) == ["de", "en", "es", "fr", "ja", "ko", "ru", "zh"] or "ru" in members(
-        ["xsns-pi", "ru"]
-    )
-    low = profiles.resolve("mini", kind=XSNSSettings, model=model).targets_only("pos")
-    assert "af" in low and not set(low) & set(members(["xsns-pos-mini"]))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"tasks": ["nerr"]}, "tasks: unknown 'nerr' \\(did you mean 'ner'"),
-        ({"languages": ["en", "fr"]}, "languages: a ranking needs a target and two candidates, got 2"),
-        ({"p": 1.5}, "p: input should be less than 1"),
-        ({"p_grid": [0.1, 1.0]}, "p_grid: a value is out of range"),
-        ({"tasks_from": "files"}, "tasks_path: tasks_from: files reads a folder"),
-        ({"tasks_path": "/tmp"}, "tasks_path: only tasks_from: files reads a folder"),
-        ({"stride": 100, "window": 150}, "stride: 100 tokens are half a window of 150 or more"),
-        ({"compared_task": "nil"}, "compared_task: unknown 'nil'"),
-        ({"low_resource": ["xx"]}, "low_resource: unknown language 'xx'"),
-        ({"roles": "xsns-{tisk}"}, "roles: 'tisk'"),
-        ({"recipe": "authors"}, "recipe: unknown 'authors' \\(did you mean 'authors_code'"),
-    ],
-)
-def test_mistakes_are_told_in_one_line(model, wrong, told):
-    with pytest.raises(UsageError, match=told) as error:
-        profiles.resolve("mini", kind=XSNSSettings, model=model, **wrong)
-    assert "\n" not in str(error.value)
 
 
 # Tasks -------------------------------------------------------------------------------------------------------------
@@ -444,107 +386,3 @@ def test_several_sources_are_trained_on_together(made, monkeypatch):
     lost.path.unlink()
     assert procedures.plan(MIXTURES, "mini") == {}, "what chooses is not there yet"
     lost.path.write_bytes(kept)
-
-
-# Validity ----------------------------------------------------------------------------------------------------------
-
-
-def scores_of(task, own, others, spread, noise, seeds=3):
-    """Gold scores whose sources differ by `spread` points, and whose seeds by `noise`."""
-    rng, n = np.random.default_rng(0), len(task.languages)
-    good = spread * np.linspace(-1, 1, n)
-    found = []
-    for _ in range(seeds):
-        values = others + good[None, :] + noise * rng.standard_normal((n, n))
-        np.fill_diagonal(values, own)
-        found.append(
-            pd.DataFrame(values, pd.Index(task.languages, name="target"), pd.Index(task.languages, name="source"))
-        )
-    return found
-
-
-def test_validity_tells_what_is_missing():
-    codes = ("en", "de", "fr", "sv", "es", "it")
-    task = Task("t", "pair", "accuracy", blind_task(codes).splits)
-    good = ranking_study.validity(task, scores_of(task, 95, 80, 8, 0.5))
-    assert good.testable and good.sentence == "t: testable here." and good.reliability > 0.95
-    assert good.own == pytest.approx(95) and good.transfer == pytest.approx(80, abs=1) and good.spread > 10
-    cases = {
-        "in their own language models are": scores_of(task, good.trivial, 80, 8, 0.5),
-        "in others they are": scores_of(task, 95, good.trivial, 8, 0.5),
-        "seeds agree on the sources with": scores_of(task, 95, 80, 0.0, 5.0),
-        "sources differ no more": scores_of(task, 95, 80, 0.0, 0.0),
-    }
-    for told, gold in cases.items():
-        found = ranking_study.validity(task, gold)
-        assert not found.testable and any(told in reason for reason in found.reasons), (told, found)
-        assert "not testable here" in found.sentence
-    one = ranking_study.validity(task, scores_of(task, 95, 80, 8, 0.5, seeds=1))
-    assert not one.testable and np.isnan(one.reliability), "one seed can't tell"
-
-
-def test_reliability_is_spearman_browns():
-    rng = np.random.default_rng(1)
-    stack = rng.random((3, 4, 5))
-    stack[:, range(4), range(4)] = np.nan
-    expected = []
-    for t in range(4):
-        rows = np.delete(stack[:, t], t, axis=1)
-        r = np.mean([stats.pearsonr(rows[i], rows[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))])
-        expected.append(3 * max(r, 0) / (1 + 2 * max(r, 0)))
-    assert ranking_study.reliability(stack) == pytest.approx(np.mean(expected))
-
-
-# The command -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def text_folder(tmp_path):
-    for code in CODES:
-        (tmp_path / f"{code}.txt").write_text("\n".join(sentences(code)), encoding="utf-8")
-    return tmp_path
-
-
-def command(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["recommend", *map(str, arguments)])
-    return stop.value.code, *capsys.readouterr()
-
-
-def test_recommend_prints_a_ranking(capsys, model, text_folder):
-    status, out, err = command(capsys, "--target", "sv", "--model", model, "--texts", text_folder)
-    lines = out.splitlines()
-    assert status == 0 and lines[0] == "sources for sv, best first (40 texts of each language)"
-    assert lines[2].split()[:3] == ["rank", "source", "similarity"] and {line.split()[1] for line in lines[3:6]} == {
-        "de",
-        "en",
-        "fr",
-    }
-    assert "two random masks: 0.0811" in out and "The text" in err
-    status, out, _ = command(
-        capsys, "--target", "sv", "--candidates", "de,fr", "--model", model, "--texts", text_folder, "--json"
-    )
-    assert status == 0 and {row["source"] for row in json.loads(out)["ranking"]} == {"de", "fr"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--target", "sv", "--candidates", "de,sv"], "the target 'sv' is among its own candidates; leave it out"),
-        (["--target", "sv", "--candidates", "de"], "1 candidate source: give two at least"),
-        (["--target", "svv", "--candidates", "de,en"], "unknown language 'svv'"),
-        (["--target", "sv", "--candidates", "de,en", "--text", "missing.txt"], "text: cannot read missing.txt"),
-        (["--target", "sv", "--candidates", "de,en", "--task", "nerr"], "unknown 'nerr'"),
-        (["--target", "sv", "--candidates", "de,en", "--texts", "nowhere"], "texts: no folder 'nowhere'"),
-    ],
-)
-def test_recommend_tells_mistakes_in_one_line(capsys, model, arguments, told):
-    status, out, err = command(capsys, "--model", model, *arguments)
-    assert (status, out) == (2, "") and told in err and err.count("\n") == 1
-
-
-def test_a_model_without_its_head_is_told(capsys, tmp_path):
-    tokenizer("xlmr").save_pretrained(tmp_path)
-    loaded("xlmr").model.roberta.save_pretrained(tmp_path)
-    status, out, err = command(capsys, "--target", "sv", "--candidates", "de,en", "--model", tmp_path)
-    assert (status, out) == (2, "") and "has no language-modelling head" in err and err.count("\n") == 1

@@ -111,3 +111,10 @@ def answers_task(codes=CODES, n=8, repeat=1):
 
 
 TASKS = {"token": words_task, "sequence": pairs_task, "span": answers_task}
+
+
+def save(folder, kind):
+    """The checkpoint and its tokenizer in a folder; its name."""
+    tokenizer(kind).save_pretrained(folder)
+    loaded(kind).model.save_pretrained(folder)
+    return str(folder)
