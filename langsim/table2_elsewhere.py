@@ -73,6 +73,8 @@ def _parts(ours: Frames, other: Other, here: str) -> list[Part]:
         parts.append((told, translation_study.table(theirs[TABLE], measure)))
     makers = {FLOOR: _floor, VALIDITY: _validity, LEAST: _least, CLAIMS: _claims, K: _k}
     for name, maker in makers.items():
+        if name == CLAIMS and FLOOR in theirs and (below := trivial.below(theirs[TABLE], theirs[FLOOR])):
+            parts.append((str(below), None))
         if name in theirs:
             parts += maker(ours.get(name), theirs[name], here, other.profile)
         else:
@@ -107,9 +109,9 @@ def _averages(ours: Frames, theirs: Frames, other: Other) -> pd.DataFrame:
 
 
 def _floor(ours: pd.DataFrame | None, theirs: pd.DataFrame, here: str, there: str) -> list[Part]:
-    exact = f"Word for word, FT translates {theirs['exact'].mean():.1%} of the test texts at `{there}`"
-    exact += "." if ours is None else f", {ours['exact'].mean():.1%} at `{here}`."
-    return [(f"{exact} What the same text for everything reaches at `{there}`:", trivial.table(theirs))]
+    return [
+        (f"What the same text for everything reaches at `{there}`. {trivial.reading(theirs)}", trivial.table(theirs))
+    ]
 
 
 def _validity(ours: pd.DataFrame | None, theirs: pd.DataFrame, here: str, there: str) -> list[Part]:

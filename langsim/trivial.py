@@ -1,7 +1,7 @@
 """What translations are worth: scores of a constant output, exact matches, and examples, beside a trained row."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,7 @@ def texts(frame: pd.DataFrame) -> Prose:
 
 def reading(frame: pd.DataFrame) -> Prose:
     """Whether the trained row does better than saying the same thing always."""
-    means = frame.drop(columns=["target", "text"]).mean()
+    means = frame.drop(columns=["target", "text"], errors="ignore").mean()
     row = frame.columns[-1].partition(", ")[2]
     told = [
         f"{shown} {means[f'{shown}, {row}']:.1f} against {means[f'{shown}, {CONSTANT}']:.1f}"
@@ -73,10 +73,32 @@ def reading(frame: pd.DataFrame) -> Prose:
     return prose(
         f"On average over the targets {row} has, against the constant text: {', '.join(told)}; it translates "
         f"{means['exact']:.1%} of the test texts word for word.",
-        "**These systems hardly translate.** The table below shows how methods are compared, and how little this model "
-        "and this text can say about them; it can't speak for or against the paper."
+        "**These systems hardly translate.** Table 2 shows how methods are compared, and how little this model and "
+        "this text can say about them; it can't speak for or against the paper."
         if means["exact"] < FEW
         else "",
+    )
+
+
+def below(rows: pd.DataFrame, frame: pd.DataFrame, measures: Mapping[str, str] = MEASURES) -> Prose | None:
+    """That the rows' differences are not of translation, where most of them score less than the constant text; or None.
+
+    Args:
+        rows: Table 2 (method, target, measure, value). frame: what `constant` gave for the same targets.
+    """
+    floor = frame.set_index("target")
+    told = []
+    for measure, shown in measures.items():
+        chosen = rows[(rows["measure"] == measure) & (rows["method"] != "Vanilla") & rows["target"].isin(floor.index)]
+        under = chosen["value"].to_numpy() < floor.loc[chosen["target"], f"{shown}, {CONSTANT}"].to_numpy()
+        if len(chosen) and under.mean() > 0.5:
+            told.append(f"{int(under.sum())} of {len(chosen)} in {shown}")
+    if not told:
+        return None
+    return prose(
+        f"**Of the fine-tuned rows, each with each target, {' and '.join(told)} score less than the constant text.** "
+        "What differs between them is not how well they translate, so the verdicts on these scores can't speak for or "
+        "against the paper."
     )
 
 

@@ -317,6 +317,15 @@ def test_what_is_committed_stands_beside_this_run(committed):
     assert "nan" not in shown._repr_markdown_()
 
 
+def test_rows_that_do_not_translate_there_are_told_before_the_statements(committed):
+    ours, commit = committed
+    for name, frame in ours.items():
+        commit(name, frame.assign(**{"chrF2, Constant": 99.0}) if name == "pf-table2-floor" else frame)
+    text = str(table2_elsewhere.shown(ours, MINI))
+    assert text.count("in chrF2 score less than the constant text") == 1
+    assert text.index("score less than the constant text") < text.index("The paper's statements at `open`")
+
+
 def test_results_of_another_run_than_the_tables_are_left_out(committed):
     ours, commit = committed
     commit("pf-table2", ours["pf-table2"])

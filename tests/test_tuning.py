@@ -1,5 +1,6 @@
 """From languages to scores: systems are trained, scored, kept and read; what a page needs of them."""
 
+import itertools
 import json
 from dataclasses import replace
 from math import comb
@@ -227,6 +228,20 @@ def test_the_constant_is_the_best_of_its_kind(studied):
     assert list(trivial.table(frame)) == studied.settings.targets and trivial.table(frame).index[-1] == "exact"
     assert trivial.table(frame.drop(columns="text")).equals(trivial.table(frame))  # as the results have it
     assert len(str(trivial.texts(frame)).splitlines()) == 2 + len(frame)
+
+
+def test_rows_below_the_constant_text_are_told():
+    floor = pd.DataFrame(
+        {"target": ["fa", "hi"], "exact": 0.0, "BLEU, Constant": [2.0, 2.0], "chrF2, Constant": [9, 14]}
+    )
+    cells = itertools.product(("Vanilla", "FT", "LF"), ("fa", "hi", "average"), ("bleu", "chrf"))
+    rows = pd.DataFrame(cells, columns=["method", "target", "measure"]).assign(value=10.0)
+    shown = {"bleu": "BLEU", "chrf": "chrF2"}
+    assert trivial.below(rows, floor, shown) is None, "half of the rows are no majority"
+    rows.loc[(rows["measure"] == "chrf") & (rows["method"] == "LF"), "value"] = 8.0
+    assert "3 of 4 in chrF2 score less" in str(trivial.below(rows, floor, shown))
+    rows.loc[(rows["method"] == "Vanilla") | (rows["target"] == "average"), "value"] = 0.0
+    assert "3 of 4 in chrF2 score less" in str(trivial.below(rows, floor, shown)), "only trained rows, target by target"
 
 
 def test_what_markdown_would_take_for_its_own_is_text():
