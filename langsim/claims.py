@@ -14,13 +14,16 @@ Where two rows are level in print (a difference of 0), the statement is that the
 the 95% interval lies within the margin, opposite where it lies outside.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
 from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED
 from langsim.errors import UsageError
 from langsim.paths import DATA
+from langsim.tables import read_table
 
 # By measure, in its points: the least difference that a test set has to be able to show, and what counts as none.
 DETECTABLE = {"bleu": 1.5, "chrf": 1.0}
@@ -38,6 +41,46 @@ class Claim:
     scope: str
     published: float
     source: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What parts II and III test.
+
+    `test` names how, and `direction` (of `SIGNS`) is what the paper says of `row` against `baseline`. `threshold` is in
+    `unit`; `published` is NaN where nothing is in print.
+    """
+
+    id: str
+    statement: str
+    test: str
+    exhibit: str
+    row: str
+    baseline: str
+    scope: str
+    direction: str
+    published: float
+    unit: str
+    threshold: float
+    source: str
+
+
+SIGNS = {"higher": 1, "lower": -1, "equal": 0}
+AnyStatement = TypeVar("AnyStatement", bound=Statement)
+
+
+def read(path: Path, kind: type[AnyStatement] = Statement) -> list[AnyStatement]:
+    """All statements of a file, in its order; its columns are the fields of `kind`, an empty number is NaN.
+
+    Raises:
+        Failure: the file is missing or damaged.
+    """
+    columns = {field.name: float if field.type is float else str for field in fields(kind)}
+    rows = read_table(path, tuple(columns))
+    return [
+        kind(**{name: cast(row[name] or "nan") if cast is float else row[name] for name, cast in columns.items()})
+        for row in rows
+    ]
 
 
 def load(exhibit: str) -> list[Claim]:

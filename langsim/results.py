@@ -168,6 +168,15 @@ def write_result(
     return path
 
 
+def write_if_any(
+    exhibit: str, frame: pd.DataFrame, *, signature: str, folder: Path, tolerances: Mapping[str, float] | None = None
+) -> list[Path]:
+    """`write_result`, of which nothing is written where the frame has no rows."""
+    if frame.empty:
+        return []
+    return [write_result(exhibit, frame, signature=signature, folder=folder, tolerances=tolerances)]
+
+
 def read_result(path: Path) -> Result:
     """Read a result by the path of its CSV.
 

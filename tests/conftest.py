@@ -78,3 +78,19 @@ def masked_tokenizers(masked_text):
 
     sentences = [string for code in sorted(masked_text.texts) for string in masked_text.texts[code].values()]
     return {name: subwords.train(sentences, **small(name)["tokenizer"]) for name in NAMES}
+
+
+@pytest.fixture(scope="session")
+def xsns_settings(tmp_path_factory):
+    """A small run of part III on two tasks, with a checkpoint of its own."""
+    from xsns_evidence import resolved
+
+    return resolved(tmp_path_factory.mktemp("models") / "small-xlmr")
+
+
+@pytest.fixture(scope="session")
+def xsns_tasks(xsns_settings):
+    """Made-up evidence of the two: in `ner` the sources differ by chance alone, in `pos` they differ."""
+    from xsns_evidence import made
+
+    return {"ner": made(xsns_settings, "ner", good=False), "pos": made(xsns_settings, "pos")}

@@ -1,10 +1,13 @@
 """Statements and the rule that decides them."""
 
+import math
+from dataclasses import dataclass
+
 import pytest
 
 from langsim import claims, papers
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED
-from langsim.errors import UsageError
+from langsim.errors import Failure, UsageError
 
 
 def test_the_published_differences_are_those_of_table_2():
@@ -47,3 +50,20 @@ def test_power_and_missing_statements():
     assert claims.underpowered(1.2, "chrf") and not claims.underpowered(0.9, "chrf")
     with pytest.raises(UsageError, match="no statements about 'pf-table9'"):
         claims.load("pf-table9")
+
+
+def test_statements_are_read_by_the_fields_of_their_kind(tmp_path):
+    @dataclass(frozen=True)
+    class Own(claims.Statement):
+        requires: str
+
+    file = tmp_path / "own.csv"
+    head = "id,statement,test,exhibit,row,baseline,scope,direction,published,unit,threshold,requires,source"
+    file.write_text(f"{head}\na,better,ranking,t,x,y,no,higher,,nll,0.05,size,Table 1\n")
+    (found,) = claims.read(file, Own)
+    assert (found.id, found.scope, found.threshold, found.requires) == ("a", "no", 0.05, "size")
+    assert math.isnan(found.published) and claims.SIGNS[found.direction] == 1
+    file.write_text(file.read_text().replace("requires", "wants"))
+    with pytest.raises(Failure, match="no column requires"):
+        claims.read(file, Own)
+    assert claims.read(file)[0].source == "Table 1", "what a kind does not have is left alone"

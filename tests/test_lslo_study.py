@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from langsim import papers, profiles
+from langsim import claims, papers, profiles, results
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED
 from langsim.errors import UsageError
 from langsim.lslo import curves, directions, rows, statements, tables
@@ -168,7 +168,7 @@ def test_own_ranks_leave_the_other_tables_out(settings):
     assert not nothing.rows and tables.tidy(nothing).empty
     assert "rows of Table 1 alone" in tables.table(tables.tidy(nothing), "nll").text
     assert "rows of Table 1 alone" in tables.training_reading(nothing).text
-    assert tables.write_result("lslo-table6", tables.tidy(nothing), signature="a:b", folder=None) == []
+    assert results.write_if_any("lslo-table6", tables.tidy(nothing), signature="a:b", folder=None) == []
     stated = statements.frame({"lslo-table6": nothing})
     assert set(stated["verdict"]) == {UNDECIDED} and stated["note"].str.startswith("no row").all()
     assert statements.table(stated, "nll")["verdict"].str.contains("no row 2;2;8").all()
@@ -235,7 +235,7 @@ def test_the_statements_are_what_is_in_print():
             table = papers.matrix(one.exhibit)
             printed = float(table.loc[one.row, one.scope]) - float(table.loc[one.baseline, one.scope])
             assert one.published == pytest.approx(printed, abs=0.005)
-            assert one.direction == "equal" or np.sign(printed) == statements.SIGNS[one.direction]
+            assert one.direction == "equal" or np.sign(printed) == claims.SIGNS[one.direction]
         else:
             assert math.isnan(one.published) and one.direction in ("higher", "lower")
 

@@ -186,3 +186,12 @@ def test_a_changed_run_has_a_folder_of_its_own(monkeypatch, tmp_path):
     changed = results.output_dir(plain.model_copy(update={"k": 0.3}))
     assert changed.parent == tmp_path and changed.name.startswith("mini-")
     assert results.output_dir(plain.model_copy(update={"k": 0.2})) != changed
+
+
+def test_nothing_is_written_of_nothing(tmp_path):
+    frame = pd.DataFrame({"row": ["a"], "value": [0.5]})
+    assert results.write_if_any("pf-fig5", frame[:0], signature=SIGNATURE, folder=tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+    (path,) = results.write_if_any("pf-fig5", frame, signature=SIGNATURE, folder=tmp_path, tolerances=TOLERANCES)
+    saved = results.read_result(path)
+    assert saved.frame.equals(frame) and saved.tolerances == TOLERANCES

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.linear_model import LinearRegression
-from xsns_evidence import CODES, ONLY, made, resolved
+from xsns_evidence import CODES, ONLY
 
 from langsim import papers, ranking
 from langsim.xsns import (
@@ -24,17 +24,6 @@ from langsim.xsns import (
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.procedures import Job
 from langsim.xsns.ranking_study import AS_MANY, OURS
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    return resolved(tmp_path_factory.mktemp("models") / "small-xlmr")
-
-
-@pytest.fixture(scope="module")
-def tasks(settings):
-    return {"ner": made(settings, "ner", good=False), "pos": made(settings, "pos")}
-
 
 # Resamples ----------------------------------------------------------------------------------------------------------
 
@@ -82,19 +71,19 @@ def test_replicates_lie_around_the_estimate():
 # Tables -------------------------------------------------------------------------------------------------------------
 
 
-def test_targets_only_are_no_part_of_the_pool(tasks):
-    one = tasks["pos"]
+def test_targets_only_are_no_part_of_the_pool(xsns_tasks):
+    one = xsns_tasks["pos"]
     assert one.only == list(ONLY) and set(one.pool) == set(CODES) and len(one.gold[0]) == 6
-    assert one.testable and not tasks["ner"].testable and not tasks["ner"].only
-    frame = setting.validity_table(tasks)
+    assert one.testable and not xsns_tasks["ner"].testable and not xsns_tasks["ner"].only
+    frame = setting.validity_table(xsns_tasks)
     assert list(frame["testable"]) == [False, True] and frame["why"][1] == ""
     told = str(setting.validity_reading(frame))
     assert "1 of 2 tasks pass" in told and "**ner** is not testable here" in told
 
 
-def test_table2_has_our_numbers_and_the_published(tasks):
-    frame = tables.table2(tasks)
-    for name, one in tasks.items():
+def test_table2_has_our_numbers_and_the_published(xsns_tasks):
+    frame = tables.table2(xsns_tasks)
+    for name, one in xsns_tasks.items():
         direct = ranking.ranking(one.gold, one.predictions["LEX"]).mean
         own = frame.query("task == @name and predictor == 'LEX'").set_index("metric")
         for key, metric in tables.METRICS.items():
@@ -111,8 +100,8 @@ def test_table2_has_our_numbers_and_the_published(tasks):
     assert nothing == "No task can be tested here, so this table decides nothing."
 
 
-def test_table1_has_kinds(tasks):
-    frame = tables.table1(tasks)
+def test_table1_has_kinds(xsns_tasks):
+    frame = tables.table1(xsns_tasks)
     assert set(frame["kind"]) == {"task-lm", "general-lm", "task-head"}
     head = frame.query("task == 'pos' and kind == 'task-head' and metric == 'NDCG@3'").iloc[0]
     assert head["published"] == 80.01 and head["predictor"] == "X-SNS, random head"
@@ -120,12 +109,12 @@ def test_table1_has_kinds(tasks):
     assert "ner †: task text, LM" in names and "pos: general text, LM, published" in names
 
 
-def test_table1_compares_as_many_texts(settings, tasks):
+def test_table1_compares_as_many_texts(xsns_settings, xsns_tasks):
     """X-SNS from all its text is another predictor, and its statements are about the one from as many."""
-    one = tasks["pos"]
+    one = xsns_tasks["pos"]
     rng, ours = np.random.default_rng(5), one.predicted[OURS]
     weak = [pd.DataFrame(rng.random(m.shape), m.index, m.columns).where(m.notna()) for m in ours]
-    few = Evidence(settings, one.task, "pos", one.model, one.everyone, {**one.predicted, AS_MANY: weak})
+    few = Evidence(xsns_settings, one.task, "pos", one.model, one.everyone, {**one.predicted, AS_MANY: weak})
     assert tables.compared(one) == OURS and tables.compared(few) == AS_MANY
     frame = tables.table1({"pos": few})
     own = frame.query("kind == 'task-lm' and metric == 'NDCG@3'").iloc[0]
@@ -140,8 +129,8 @@ def test_table1_compares_as_many_texts(settings, tasks):
 # Choices ------------------------------------------------------------------------------------------------------------
 
 
-def test_choices_by_plain_loops(tasks):
-    one = tasks["pos"]
+def test_choices_by_plain_loops(xsns_tasks):
+    one = xsns_tasks["pos"]
     frame = choices.choices(one).set_index(["target", "choice"])
     gold, ours = sum(one.gold) / 2, sum(one.predictions[OURS]) / 2
     for target in CODES:
@@ -161,8 +150,8 @@ def test_choices_by_plain_loops(tasks):
     assert best == sorted(best, reverse=True) and "mean of all" not in set(panel["series"])
 
 
-def test_gaps_by_plain_loops(tasks):
-    one = tasks["pos"]
+def test_gaps_by_plain_loops(xsns_tasks):
+    one = xsns_tasks["pos"]
     gold, gaps = one.mean, choices.gap_matrix(one)
     assert gaps.shape == (6, 6) and np.isnan(np.diag(gaps.loc[list(CODES), list(CODES)])).all()
     assert gaps.at["de", "fr"] == pytest.approx(gold.at["de", "fr"] - gold.at["de", "de"])
@@ -179,29 +168,29 @@ def test_gaps_by_plain_loops(tasks):
         assert drawn == pytest.approx(np.mean(expected))
 
 
-def test_targets_without_training_text_have_thresholds_of_their_own(settings, tasks):
-    one = tasks["pos"]
+def test_targets_without_training_text_have_thresholds_of_their_own(xsns_settings, xsns_tasks):
+    one = xsns_tasks["pos"]
     found = choices.zero_shot(one)
     assert found["reasons"] == [] and found["trivial"] == 50.0
     assert found["transfer"] == pytest.approx(np.mean([m.loc[list(ONLY)].to_numpy() for m in one.everyone]))
     level = [matrix * 0 + 50.0 + np.random.default_rng(i).random(matrix.shape) for i, matrix in enumerate(one.everyone)]
-    weak = Evidence(settings, one.task, "pos", one.model, level, one.predicted)
+    weak = Evidence(xsns_settings, one.task, "pos", one.model, level, one.predicted)
     assert "from a trivial baseline (2 are asked)" in choices.zero_shot(weak)["reasons"][0]
-    assert choices.low_resource({"ner": tasks["ner"]}) == {}
-    assert "no targets beside its sources" in str(choices.low_reading({"ner": tasks["ner"]}, pd.DataFrame()))
-    frame = choices.low_frame(tasks)
-    told = str(choices.low_reading(tasks, frame))
+    assert choices.low_resource({"ner": xsns_tasks["ner"]}) == {}
+    assert "no targets beside its sources" in str(choices.low_reading({"ner": xsns_tasks["ner"]}, pd.DataFrame()))
+    frame = choices.low_frame(xsns_tasks)
+    told = str(choices.low_reading(xsns_tasks, frame))
     assert set(frame["target"]) == set(ONLY) and "of 2 targets" in told and "11 of 15, 1.8 points" in told
-    assert choices.low_frame({"ner": tasks["ner"]}).empty
+    assert choices.low_frame({"ner": xsns_tasks["ner"]}).empty
 
 
 # Regression ---------------------------------------------------------------------------------------------------------
 
 
-def test_table3_is_scikit_learns(tasks):
-    made_fits = fits.all_fits(tasks)
-    frame = fits.table3(tasks, made_fits).set_index(["task", "approach", "metric"])
-    one = tasks["pos"]
+def test_table3_is_scikit_learns(xsns_tasks):
+    made_fits = fits.all_fits(xsns_tasks)
+    frame = fits.table3(xsns_tasks, made_fits).set_index(["task", "approach", "metric"])
+    one = xsns_tasks["pos"]
     pairs = [(t, s) for t, s in itertools.permutations(one.pool, 2)]
     x = np.array([[one.prediction().at[pair]] for pair in pairs])
     y = np.array([one.mean.at[pair] for pair in pairs])
@@ -220,11 +209,11 @@ def test_table3_is_scikit_learns(tasks):
     assert len({fit.pairs for fit in made_fits["pos"][0].values()}) == 1
 
 
-def test_too_few_pairs_are_told(settings, tasks):
-    one = tasks["pos"]
+def test_too_few_pairs_are_told(xsns_settings, xsns_tasks):
+    one = xsns_tasks["pos"]
     few = one.prediction() * np.nan
     few.iloc[0, 1] = 1.0
-    lost = Evidence(settings, one.task, "pos", one.model, one.everyone, {**one.predicted, OURS: [few]})
+    lost = Evidence(xsns_settings, one.task, "pos", one.model, one.everyone, {**one.predicted, OURS: [few]})
     found, why = fits.fits(lost)
     assert not found and "too few" in why
     assert "Nothing could be fitted. pos:" in str(
@@ -235,8 +224,8 @@ def test_too_few_pairs_are_told(settings, tasks):
 # Several sources ----------------------------------------------------------------------------------------------------
 
 
-def test_three_sources_are_the_first_of_each_method(tasks):
-    one = tasks["pos"]
+def test_three_sources_are_the_first_of_each_method(xsns_tasks):
+    one = xsns_tasks["pos"]
     found = mixtures.chosen(one)
     assert set(found) == {OURS, "L2V", "LEX", "EMB", "random", "BEST"}, "SuE is constant here, and chooses nothing"
     ours = sum(one.predictions[OURS]) / 2
@@ -255,7 +244,7 @@ def test_three_sources_are_the_first_of_each_method(tasks):
     assert jobs[0].id == f"small-xlmr.pos.{jobs[0].what}.s1"
 
 
-def test_figure4_reads_the_trainings(settings, tasks, monkeypatch):
+def test_figure4_reads_the_trainings(xsns_settings, xsns_tasks, monkeypatch):
     def score(job, target):
         return float(sum(map(ord, job.what + target)) % 50)
 
@@ -264,19 +253,21 @@ def test_figure4_reads_the_trainings(settings, tasks, monkeypatch):
         return {job: {"targets": {t: {"accuracy": score(job, t)} for t in CODES}} for job in wanted}
 
     monkeypatch.setattr(procedures, "obtain", obtain)
-    frame = mixtures.frame(tasks, settings)
+    frame = mixtures.frame(xsns_tasks, xsns_settings)
     for row in frame[~frame["method"].isin([mixtures.SINGLE])].itertuples():
         assert row.value == score(Job("m", "pos", row.sources), row.target)
     single = frame[frame["method"] == "BEST-1"].set_index("target")
-    one = tasks["pos"]
+    one = xsns_tasks["pos"]
     for target in CODES:  # trained with seed 1: chosen by seed 0 alone
         best = max((s for s in CODES if s != target), key=lambda s: one.everyone[0].at[target, s])
         assert single.loc[target, "sources"] == best and single.loc[target, "value"] == one.everyone[1].at[target, best]
         three = sorted(sorted((s for s in CODES if s != target), key=lambda s: -one.everyone[0].at[target, s])[:3])
         assert mixtures.chosen(one)["BEST"][target] == three
-    turned = Evidence(settings, one.task, "pos", one.model, [one.everyone[0], 500 - 5 * one.everyone[0]], one.predicted)
+    turned = Evidence(
+        xsns_settings, one.task, "pos", one.model, [one.everyone[0], 500 - 5 * one.everyone[0]], one.predicted
+    )
     assert mixtures.chosen(turned)["BEST"] == mixtures.chosen(one)["BEST"], "the seed that is compared has no say"
-    alone = settings.model_copy(update={"training_seeds": [1]})
+    alone = xsns_settings.model_copy(update={"training_seeds": [1]})
     alone = Evidence(alone, one.task, "pos", one.model, one.everyone[1:], one.predicted)
     assert mixtures.choosing(alone).equals(one.everyone[1]), "there is no other seed"
     gain = mixtures.better(frame, "pos", OURS, "LEX")
@@ -286,10 +277,10 @@ def test_figure4_reads_the_trainings(settings, tasks, monkeypatch):
     assert "BEST-3 is" in str(mixtures.reading(frame))
 
 
-def test_nothing_is_planned_before_the_cells_that_choose(settings, tmp_path, monkeypatch):
+def test_nothing_is_planned_before_the_cells_that_choose(xsns_settings, tmp_path, monkeypatch):
     monkeypatch.setenv("LANGSIM_CACHE", str(tmp_path))
     monkeypatch.setattr(mixtures.cells, "problem", lambda cell: "is missing")
     monkeypatch.setattr(procedures, "cell_of", lambda *a: None)
     monkeypatch.setattr(procedures, "_JOBS", {k: lambda s: [Job(s.model, "pos", "de")] for k in procedures._JOBS})
-    assert mixtures.jobs(settings) == []
-    assert mixtures.jobs(settings.model_copy(update={"mixed_tasks": []})) == []
+    assert mixtures.jobs(xsns_settings) == []
+    assert mixtures.jobs(xsns_settings.model_copy(update={"mixed_tasks": []})) == []

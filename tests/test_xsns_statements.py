@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 from scipy.spatial.distance import squareform
-from xsns_evidence import CODES, ONLY, made, resolved
+from xsns_evidence import CODES, ONLY
 
-from langsim import agreement, drawings, exhibits, figures, languages, papers, profiles, ranking
+from langsim import agreement, claims, drawings, exhibits, figures, languages, papers, profiles, ranking, results
 from langsim.fisher import FisherVector
 from langsim.xsns import (
     choices,
@@ -24,17 +24,6 @@ from langsim.xsns import (
 from langsim.xsns.procedures import Job
 from langsim.xsns.ranking_study import CENTRED, NULLS, OURS
 from langsim.xsns.settings import XSNSSettings
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    return resolved(tmp_path_factory.mktemp("models") / "small-xlmr")
-
-
-@pytest.fixture(scope="module")
-def tasks(settings):
-    return {"ner": made(settings, "ner", good=False), "pos": made(settings, "pos")}
-
 
 # Sensitivity --------------------------------------------------------------------------------------------------------
 
@@ -60,8 +49,8 @@ def cells_of_shares(monkeypatch):
     return kept
 
 
-def test_shares_and_sizes_are_compared_by_ranking(tasks, cells_of_shares):
-    one = tasks["pos"]
+def test_shares_and_sizes_are_compared_by_ranking(xsns_tasks, cells_of_shares):
+    one = xsns_tasks["pos"]
     frame = sensitivity.frame({"pos": one}, "p").set_index(["series", "p"])
 
     def ndcg(name, value):
@@ -92,7 +81,7 @@ def test_the_file_follows_from_the_printed_tables():
     found = {one.id: one for one in statements.load()}
     assert len(found) == len(statements.load()) and {one.test for one in found.values()} <= set(statements._TESTS)
     assert {one.exhibit for one in found.values()} <= {one.id for one in exhibits.all_exhibits()}
-    assert all(one.direction in statements.SIGNS and one.threshold > 0 for one in found.values())
+    assert all(one.direction in claims.SIGNS and one.threshold > 0 for one in found.values())
     ndcg = papers.matrix("xsns-table2")["NDCG@3"].astype(float).unstack()
     for task, row in ndcg.iterrows():
         for name in statements.BASELINES:
@@ -115,8 +104,8 @@ def test_the_file_follows_from_the_printed_tables():
     assert found["low-english"].published == papers.published("xsns-fig7").set_index("metric")["value"]["points"]
 
 
-def test_statements_are_decided_by_what_can_be_tested(tasks):
-    facts = statements.Facts(tasks, fits=fits.all_fits(tasks))
+def test_statements_are_decided_by_what_can_be_tested(xsns_tasks):
+    facts = statements.Facts(xsns_tasks, fits=fits.all_fits(xsns_tasks))
     names = (
         "xsns-table1",
         "xsns-table2",
@@ -131,7 +120,7 @@ def test_statements_are_decided_by_what_can_be_tested(tasks):
     assert found.loc["ner-lex", "note"] == "ner is not testable here" and found.loc["ner-lex", "verdict"] == "undecided"
     assert found.loc["nli-l2v", "note"] == "no task nli in this run"
     assert "ranks nothing" in found.loc["pos-sue", "note"]
-    one = tasks["pos"]
+    one = xsns_tasks["pos"]
     less = ranking.ranking(one.gold, one.predictions[OURS]).mean["ndcg3"]
     less -= ranking.ranking(one.gold, one.predictions["LEX"]).mean["ndcg3"]
     assert found.loc["pos-lex", "estimate"] == pytest.approx(100 * less)
@@ -204,13 +193,13 @@ def assert_legible(figure):
     assert figure.get_figwidth() == figures.WIDTH
 
 
-def test_drawings_show_every_number(tasks):
-    frame = choices.choices_of(tasks)
+def test_drawings_show_every_number(xsns_tasks):
+    frame = choices.choices_of(xsns_tasks)
     drawn = drawings.choices(choices.panels(frame, "pos", "ner"), xlabel="points")
     assert_legible(drawn)
     marks = sum(len(line.get_xdata()) for line in drawn.axes[0].lines if line.get_marker() not in ("None", ""))
     assert marks == 3 * 6 - 1, "English is no choice for itself"
-    spread = {name: choices.gap_matrix(one).to_numpy().ravel() for name, one in tasks.items()}
+    spread = {name: choices.gap_matrix(one).to_numpy().ravel() for name, one in xsns_tasks.items()}
     drawn = drawings.boxes(spread, xlabel="points", words="level")
     assert_legible(drawn)
     dots = [line for line in drawn.axes[0].lines if line.get_marker() == "o"]
@@ -220,10 +209,10 @@ def test_drawings_show_every_number(tasks):
 # Settings -----------------------------------------------------------------------------------------------------------
 
 
-def test_mixed_are_those_of_the_run(settings):
-    assert settings.mixed == (["pos"], [1])
-    assert settings.model_copy(update={"mixed_seeds": [7]}).mixed == (["pos"], [0])
-    assert settings.model_copy(update={"mixed_tasks": ["qa"]}).mixed == ([], [1])
+def test_mixed_are_those_of_the_run(xsns_settings):
+    assert xsns_settings.mixed == (["pos"], [1])
+    assert xsns_settings.model_copy(update={"mixed_seeds": [7]}).mixed == (["pos"], [0])
+    assert xsns_settings.model_copy(update={"mixed_tasks": ["qa"]}).mixed == ([], [1])
 
 
 def test_open_roles_are_what_the_data_has():
@@ -233,21 +222,21 @@ def test_open_roles_are_what_the_data_has():
     assert profiles.defaults("open", XSNSSettings)["roles"] == "xsns-{task}-open"
 
 
-def test_signature_names_tasks_and_model(settings):
-    parts = dict(part.split(":", 1) for part in setting.signature(settings).split("|"))
+def test_signature_names_tasks_and_model(xsns_settings):
+    parts = dict(part.split(":", 1) for part in setting.signature(xsns_settings).split("|"))
     assert parts["model"].startswith("small-xlmr@") and parts["tasks"].startswith("ner+pos@")
     assert parts["tuned"] == "0+1" and parts["k"] == "0.15"
-    other = setting.signature(settings.model_copy(update={"epochs": 3}))
-    assert other != setting.signature(settings)
+    other = setting.signature(xsns_settings.model_copy(update={"epochs": 3}))
+    assert other != setting.signature(xsns_settings)
 
 
-def test_what_a_run_leaves_out_is_said(settings):
-    nothing = settings.model_copy(update={"compared_task": "qa"})
+def test_what_a_run_leaves_out_is_said(xsns_settings):
+    nothing = xsns_settings.model_copy(update={"compared_task": "qa"})
     assert tables.by_model(nothing) == {} and tables.table4({}).empty
     assert "leaves out the task of Table 4" in str(tables.table4_shown(tables.table4({})))
     assert tables.table4_dots(tables.table4({})) == {} == tables.table4_lines(tables.table4({}))
     assert "nothing to check" in str(setting.validity_shown(tables.model_validity({})))
-    empty = mixtures.frame({}, settings.model_copy(update={"mixed_tasks": []}))
+    empty = mixtures.frame({}, xsns_settings.model_copy(update={"mixed_tasks": []}))
     assert empty.empty and "`mixed_tasks`" in str(mixtures.reading(empty)) and "Nothing" in str(mixtures.table(empty))
     assert mixtures.panels(empty) == {} and "Nothing" in str(choices.summary(choices.low_frame({})))
-    assert setting.write_result("xsns-fig4", empty, signature="a:b", folder=None) == []
+    assert results.write_if_any("xsns-fig4", empty, signature="a:b", folder=None) == []

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import ndcg_score
 from xsns_tiny import CODES, save, sentences, tokenizer, words_task
 
-from langsim import cells, profiles, ranking
+from langsim import cells, profiles, ranking, results
 from langsim.errors import Failure, UsageError
 from langsim.xsns import (
     evidence,
@@ -20,7 +20,6 @@ from langsim.xsns import (
     mixtures,
     procedures,
     ranking_study,
-    setting,
     subnetworks,
     texts,
     transfer,
@@ -352,11 +351,10 @@ def test_the_check_of_the_instrument_reads_the_halves(made, tmp_path):
     table = instrument.texts({"mine": one}).set_index("language")
     assert table.loc["de", "nats"] == pytest.approx(np.mean([cell["nats"]["de"] for cell in cells_]))
     assert list(instrument.texts_shown(table.reset_index()).columns) == ["tokens", "nats", "unknown, %"]
-    for made_frame, tolerances in (
-        (frame.reset_index(), instrument.TOLERANCES),
-        (table.reset_index(), instrument.TOLERANCES_TEXTS),
-    ):
-        assert setting.write_result("x", made_frame, signature="model:m", folder=tmp_path, tolerances=tolerances)
+    for kept in (frame.reset_index(), table.reset_index()):
+        (path,) = results.write_if_any("x", kept, signature="model:m", folder=tmp_path)
+        saved = results.read_result(path)
+        assert results.compare(kept, saved.frame, saved.tolerances) == []
     assert instrument.shown(frame.reset_index()).loc["mine: X-SNS", "found again"] == f"{own['found']} of 4"
 
 

@@ -14,7 +14,6 @@ from langsim.lslo.study import Study
 from langsim.readings import Prose, number, prose
 
 SHOWN = ("Ft-all", "64;64;64+WL", "8;8;8+WL", "4;4;4+WL", "2;2;8+WL", "2;2;8+WL+GPS(0.9)")
-TOLERANCES = {"value": 0.1, "low": 0.5, "high": 0.5}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from langsim.lslo.weight_learning import STACKS
 from langsim.lslo_settings import LSLoSettings
 from langsim.readings import Prose, number, p, prose
 
-TOLERANCES = {"demand": 0.2, "low": 0.3, "high": 0.3}
 AXES = ("stack", "layer", "kind", "language")
 HIGHEST, LOWEST = "high", "very-low"
 

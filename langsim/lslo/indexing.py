@@ -15,8 +15,6 @@ from langsim.lslo.weight_learning import SIDES, STACKS, Learned
 from langsim.lslo_settings import LSLoSettings
 from langsim.readings import Prose, number, prose
 
-TOLERANCES = {"weight": 0.05}
-
 
 @dataclass(frozen=True)
 class Weights:

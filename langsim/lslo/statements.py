@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from langsim import claims
 from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED, holm
 from langsim.bootstrap import Difference
 from langsim.lslo.curves import Curves
@@ -36,40 +37,23 @@ from langsim.lslo.indexing import Weights
 from langsim.lslo.study import NAMES, NLL, Study
 from langsim.paths import DATA
 from langsim.readings import Prose, number, p, prose
-from langsim.tables import read_table
 
 PATH = DATA / "claims" / "lslo.csv"
-COLUMNS = ("id", "statement", "test", "exhibit", "row", "baseline", "scope", "direction", "published", "unit")
-COLUMNS += ("threshold", "requires", "source")
 UNTESTABLE = "not testable here"
 VERDICTS = (SAME, OPPOSITE, UNDECIDED, UNTESTABLE)
 MEASURES = (NLL, "chrf", "spbleu")  # of differences of rows
 # The least difference of rows that has to be able to be found, and what counts as none; the rest is in the file.
 THRESHOLDS = {NLL: 0.05, "chrf": 1.0, "spbleu": 1.5}
 MARGINS = {NLL: 0.02, "chrf": 0.5, "spbleu": 0.5}
-SIGNS = {"higher": 1, "lower": -1, "equal": 0}
-TOLERANCES = {"estimate": 5.0, "low": 8.0, "high": 8.0, "p": 1.0, "adjusted": 1.0, "detectable": 8.0}
 
 Evidence = Study | Curves | Weights | Demand
 
 
 @dataclass(frozen=True)
-class Statement:
-    """One line of the file. `published` is in spBLEU, NaN where nothing is in print; `threshold` in `unit`."""
+class Statement(claims.Statement):
+    """One line of the file; `published` is in spBLEU. `requires` names what has to hold before it is tested."""
 
-    id: str
-    statement: str
-    test: str
-    exhibit: str
-    row: str
-    baseline: str
-    scope: str
-    direction: str
-    published: float
-    unit: str
-    threshold: float
     requires: str
-    source: str
 
     @property
     def beyond(self) -> bool:
@@ -79,11 +63,7 @@ class Statement:
 
 def load() -> list[Statement]:
     """All of them, in the order of the file."""
-    found = []
-    for row in read_table(PATH, COLUMNS):
-        numbers = {name: float(row[name] or "nan") for name in ("published", "threshold")}
-        found.append(Statement(**{name: row[name] for name in COLUMNS} | numbers))
-    return found
+    return claims.read(PATH, Statement)
 
 
 def frame(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
@@ -141,7 +121,7 @@ def _measured(one: Statement, evidence: Evidence, measure: str) -> dict[str, obj
 def _threshold(one: Statement, measure: str) -> float:
     if one.test != "difference":
         return one.threshold
-    return (THRESHOLDS if SIGNS[one.direction] else MARGINS)[measure]
+    return (THRESHOLDS if claims.SIGNS[one.direction] else MARGINS)[measure]
 
 
 def _tested(one: Statement, evidence: Evidence, measure: str) -> tuple[Difference | None, str]:
@@ -180,12 +160,12 @@ def _verdict(row: object) -> str:
     if row.note or math.isnan(row.estimate):
         return UNDECIDED
     if row.beyond:
-        return decided_beyond(row.low, row.high, row.threshold, SIGNS[row.direction])
-    if not SIGNS[row.direction]:
+        return decided_beyond(row.low, row.high, row.threshold, claims.SIGNS[row.direction])
+    if not claims.SIGNS[row.direction]:
         return decided_level(row.low, row.high, row.threshold)
     if not row.adjusted < LEVEL:  # NaN too
         return UNDECIDED
-    return SAME if row.estimate * SIGNS[row.direction] > 0 else OPPOSITE
+    return SAME if row.estimate * claims.SIGNS[row.direction] > 0 else OPPOSITE
 
 
 def decided_beyond(low: float, high: float, threshold: float, sign: int) -> str:

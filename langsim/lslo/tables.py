@@ -1,19 +1,17 @@
 """Tables 1, 2, 6 and 7 from their rows, with the published ones beside them, and what has to be said before them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from langsim import papers, results
+from langsim import papers
 from langsim.lslo import intervals
 from langsim.lslo.study import NAMES, NLL, WHOLE, Study
 from langsim.readings import Prose, number, prose
 
 IDLE = "†"  # marks a row that did not train
 PUBLISHED_AS = "spbleu"  # the measure of the printed tables
-TOLERANCES = {"value": 8.0, "low": 20.0, "high": 20.0}
 NOTHING = (
     "This run has ranks of its own (`ranks`), and they are rows of Table 1 alone: this table is made with the paper's "
     "rows."
@@ -206,12 +204,3 @@ def budgets_reading(found: Study, pairs: Sequence[tuple[str, str]]) -> Prose:
 def signatures(found: Study) -> Prose:
     """sacreBLEU's signatures of the measures."""
     return prose(*(f"{NAMES[name]}: `{measure.signature}`." for name, measure in found.measures.items()))
-
-
-def write_result(
-    exhibit: str, frame: pd.DataFrame, *, signature: str, folder: Path, tolerances: Mapping[str, float] | None = None
-) -> list[Path]:
-    """`results.write_result`, of which nothing is written where there is nothing."""
-    if frame.empty:
-        return []
-    return [results.write_result(exhibit, frame, signature=signature, folder=folder, tolerances=tolerances)]

@@ -14,8 +14,6 @@ from langsim.xsns.evidence import ENGLISH, Evidence
 from langsim.xsns.ranking_study import OURS, RELIABILITY, TRANSFERS
 
 CHOICES = ("English", "X-SNS", "best", "mean of all")
-TOLERANCES = {"value": 15.0}
-TOLERANCES_GAPS = {"gap": 20.0}
 
 
 def choices(one: Evidence, targets: Sequence[str] = ()) -> pd.DataFrame:

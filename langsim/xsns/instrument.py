@@ -20,10 +20,6 @@ from langsim.xsns import measuring, sensitivity
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.ranking_study import NULLS, OURS
 
-TOLERANCES = {"found": 4, "found_centred": 4}
-TOLERANCES |= dict.fromkeys(("tokens_alike", "fewer_tokens", "overlap", "messages", "gold_messages"), 0.3)
-TOLERANCES_TEXTS = {"tokens": 200, "nats": 0.1, "unknown": 0.02}
-
 
 def frame(evidence: Mapping[str, Evidence]) -> pd.DataFrame:
     """One row a task and series (X-SNS and its nulls).

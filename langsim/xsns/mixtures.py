@@ -28,7 +28,6 @@ from langsim.xsns.settings import XSNSSettings
 
 BEST, SINGLE, RANDOM = "BEST", "BEST-1", "random"
 METHODS = (OURS, "L2V", "LEX", "SuE", "EMB", RANDOM)
-TOLERANCES = {"value": 20.0}
 
 
 def chosen(one: Evidence) -> dict[str, dict[str, list[str]]]:

@@ -20,7 +20,6 @@ from langsim.xsns.setting import marked
 Axis = Literal["p", "items"]
 METRIC = "ndcg3"
 MODERATE = (0.1, 0.5)  # shares that are neither the least nor the greatest: said before any result
-TOLERANCES = {"value": 12.0, "low": 20.0, "high": 20.0, "line": 8.0}
 
 
 def grid(one: Evidence, axis: Axis) -> list[float]:

@@ -20,7 +20,6 @@ METRICS = {
     "squad_em": "exact match",
     "sentence_accuracy": "mean accuracy of a sentence's tokens",
 }
-TOLERANCES = dict.fromkeys(("trivial", "own", "transfer", "spread", "noise"), 20.0) | {"reliability": 1.0}
 NOT_TESTABLE = "†"  # marks a task that decides nothing
 
 
@@ -158,12 +157,3 @@ def named(code: str) -> str:
 
 def _words(codes) -> str:
     return " ".join(map(str, codes))
-
-
-def write_result(
-    exhibit: str, frame: pd.DataFrame, *, signature: str, folder: Path, tolerances: Mapping[str, float] | None = None
-) -> list[Path]:
-    """`results.write_result`, of which nothing is written where there is nothing."""
-    if frame.empty:
-        return []
-    return [results.write_result(exhibit, frame, signature=signature, folder=folder, tolerances=tolerances)]

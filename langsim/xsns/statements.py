@@ -27,45 +27,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from langsim import ranking_chance
+from langsim import claims, ranking_chance
 from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED, holm
 from langsim.bootstrap import Difference
+from langsim.claims import Statement
 from langsim.errors import UsageError
 from langsim.paths import DATA
 from langsim.readings import Prose, number, p, prose
-from langsim.tables import read_table
 from langsim.xsns import choices, fits, mixtures, resampling, sensitivity, tables
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.fits import Fits
 from langsim.xsns.ranking_study import OURS
 
 PATH = DATA / "claims" / "xsns.csv"
-COLUMNS = ("id", "statement", "test", "exhibit", "row", "baseline", "scope", "direction", "published", "unit")
-COLUMNS += ("threshold", "source")
-SIGNS = {"higher": 1, "lower": -1, "equal": 0}
 BASELINES = ("L2V", "LEX", "SuE", "EMB")
 METRICS = {"NDCG@3": "ndcg3", "Top 1": "top1"}
-TOLERANCES = {"estimate": 20.0, "low": 25.0, "high": 25.0, "p": 1.0, "adjusted": 1.0, "detectable": 25.0}
 
 Found = tuple[Difference | None, str]  # what was measured, and why it decides nothing if it does not
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One line of the file. `published` and `threshold` are in `unit`; `published` is NaN where nothing is in print."""
-
-    id: str
-    statement: str
-    test: str
-    exhibit: str
-    row: str
-    baseline: str
-    scope: str
-    direction: str
-    published: float
-    unit: str
-    threshold: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -80,11 +58,7 @@ class Facts:
 
 def load() -> list[Statement]:
     """All of them, in the order of the file."""
-    found = []
-    for row in read_table(PATH, COLUMNS):
-        numbers = {name: float(row[name] or "nan") for name in ("published", "threshold")}
-        found.append(Statement(**{name: row[name] for name in COLUMNS} | numbers))
-    return found
+    return claims.read(PATH)
 
 
 def frame(facts: Facts, *exhibits: str) -> pd.DataFrame:
@@ -274,11 +248,11 @@ _TESTS: dict[str, Callable[[Statement, Facts], Found]] = {
 def _verdict(row: object) -> str:
     if row.note or math.isnan(row.estimate):
         return UNDECIDED
-    if not SIGNS[row.direction]:
+    if not claims.SIGNS[row.direction]:
         return decided_level(row.low, row.high, row.threshold)
     if not row.adjusted < LEVEL:  # NaN too
         return UNDECIDED
-    return SAME if row.estimate * SIGNS[row.direction] > 0 else OPPOSITE
+    return SAME if row.estimate * claims.SIGNS[row.direction] > 0 else OPPOSITE
 
 
 def decided_level(low: float, high: float, margin: float) -> str:

@@ -20,8 +20,6 @@ PRINTED = {OURS: "X-SNS", "L2V": "L2V", "LEX": "LEX", "SuE": "SuE", "EMB": "EMB"
 # A kind of sub-network -> the corpus and the output of Table 1.
 PRINTED_KINDS = {"task-head": ("T", "T"), "task-lm": ("T", "L"), "general-lm": ("W", "L")}
 FAMILIES = {"bert": "mBERT", "xlm-roberta": "XLM-R", "mt5": "mT5"}  # of Table 4, by a model's architecture
-TOLERANCES = dict.fromkeys(("value", "low", "high", "authors", "chance", "line"), 12.0)
-TOLERANCES |= {"p": 1.0, "difference": 15.0, "difference_low": 20.0, "difference_high": 20.0, "difference_p": 1.0}
 _PERCENT = ("value", "low", "high", "authors", "chance", "line", "difference", "difference_low", "difference_high")
 
 
