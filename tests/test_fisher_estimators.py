@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from langsim import groups
 from langsim.errors import UsageError
 from langsim.fisher import FisherVector, estimate
+from langsim.fisher.objective import predict
 
 ORACLES = {"batch": loop_batch, "per_example": loop_per_example}
 
@@ -202,6 +203,23 @@ def test_bfloat16_computes_roughly_the_same_and_sums_in_float32(estimator, weigh
     assert 1e-6 < distance(rough.values, exact.values) < 0.1
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_matrix_of_the_vocabulary_reads_what_is_scored_and_no_more(name):
+    model, read = tiny_model(name), []
+    batch = tiny_batch(model)
+    scored = batch["labels"] != -100
+    if model.get_output_embeddings() is None:
+        pytest.skip("a model without vocabulary")
+    watching = model.get_output_embeddings().register_forward_hook(lambda _, inputs, out: read.append(out.shape[:2]))
+    prediction = predict(model, batch)
+    watching.remove()
+    assert read == [(len(scored), int(scored.sum(1).max()))]
+    every = model(**batch).logits
+    assert every.shape[:2] == scored.shape  # the model is as it was
+    torch.testing.assert_close(prediction.logits[prediction.labels != -100], every[scored])
+    assert prediction.labels[prediction.labels != -100].equal(batch["labels"][scored])
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -230,5 +248,5 @@ def test_batches_that_cannot_be_used():
         estimate(model, [{"input_ids": batch["input_ids"]}])
     bert = tiny_model("bert")
     short = tiny_batch(bert)
-    with pytest.raises(UsageError, match=r"labels \(5, 6\) do not fit logits \(5, 7, 50\)"):
+    with pytest.raises(UsageError, match=r"labels \(5, 6\) do not fit logits at \(5, 7\)"):
         estimate(bert, [{**short, "labels": short["labels"][:, 1:]}])

@@ -1,7 +1,8 @@
 """The log-likelihood of a batch, computed from a model's logits by ourselves, summed over the scored tokens."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -79,10 +80,44 @@ def predict(model: nn.Module, batch: Batch) -> Prediction:
     if getattr(model.config, "is_encoder_decoder", False):
         inputs.setdefault("decoder_input_ids", _shifted(model, labels))
         inputs["use_cache"] = False
-    logits = model(**inputs).logits
-    if logits.shape[:-1] != labels.shape:
-        raise UsageError(f"labels {tuple(labels.shape)} do not fit logits {tuple(logits.shape)}; one label a position")
+    with _scored_alone(model, labels) as labels:
+        logits = model(**inputs).logits
+    _check_fit(labels, logits)
     return Prediction(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
+
+
+def _check_fit(labels: Tensor, values: Tensor) -> None:
+    if values.shape[:-1] != labels.shape:
+        raise UsageError(
+            f"labels {tuple(labels.shape)} do not fit logits at {tuple(values.shape[:-1])}; one label a position"
+        )
+
+
+@contextmanager
+def _scored_alone(model: nn.Module, labels: Tensor) -> Iterator[Tensor]:
+    """While it lasts the matrix of the vocabulary reads what is scored and no more; yields the labels (B, S) of that.
+
+    A masked model scores one token in seven, and this matrix is half of a small model. Rows keep their examples, so
+    that those with fewer scored tokens than the most, S, keep some places with label -100.
+    """
+    last = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    scored = labels != IGNORED
+    most = int(scored.sum(-1).max()) if labels.ndim == 2 and labels.numel() else 0
+    if not isinstance(last, nn.Linear) or not 0 < most < labels.shape[1]:
+        yield labels
+        return
+    places = scored.int().argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, S)
+
+    def thinned(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        (hidden,) = inputs
+        _check_fit(labels, hidden)
+        return (hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1])),)
+
+    hook = last.register_forward_pre_hook(thinned)
+    try:
+        yield labels.gather(1, places)
+    finally:
+        hook.remove()
 
 
 def _shifted(model: nn.Module, labels: Tensor) -> Tensor:
