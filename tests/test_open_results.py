@@ -31,6 +31,8 @@ def test_it_was_made_with_the_shipped_model(path):
 @each
 def test_it_was_made_from_the_open_corpus(path):
     parts = results.parse_signature(results.read_result(path).signature)
+    if "papers" in parts:
+        pytest.skip("of what is in print alone")
     assert parts["corpus"].partition("@")[0] == "ntrex", MAKE
     assert parts["model"].partition("@")[0] == "mini-m2m"
 
