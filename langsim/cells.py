@@ -28,6 +28,7 @@ PROCEDURE_MODULES: tuple[str, ...] = (
     "langsim.gate",
     "langsim.sweep",
     "langsim.table2",
+    "langsim.lslo.procedures",
 )
 
 Scores = dict[str, Any]

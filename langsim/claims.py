@@ -16,13 +16,13 @@ the 95% interval lies within the margin, opposite where it lies outside.
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
 
 import pandas as pd
 
 from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED
 from langsim.errors import UsageError
 from langsim.paths import DATA
+from langsim.readings import Prose, grid, prose
 from langsim.tables import read_table
 
 # By measure, in its points: the least difference that a test set has to be able to show, and what counts as none.
@@ -66,10 +66,9 @@ class Statement:
 
 
 SIGNS = {"higher": 1, "lower": -1, "equal": 0}
-AnyStatement = TypeVar("AnyStatement", bound=Statement)
 
 
-def read(path: Path, kind: type[AnyStatement] = Statement) -> list[AnyStatement]:
+def read(path: Path, kind: type[Statement] = Statement) -> list[Statement]:
     """All statements of a file, in its order; its columns are the fields of `kind`, an empty number is NaN.
 
     Raises:
@@ -81,6 +80,20 @@ def read(path: Path, kind: type[AnyStatement] = Statement) -> list[AnyStatement]
         kind(**{name: cast(row[name] or "nan") if cast is float else row[name] for name, cast in columns.items()})
         for row in rows
     ]
+
+
+def shown(table: pd.DataFrame) -> Prose:
+    """Statements with what became of them, as a table whose words wrap where the screen is narrow.
+
+    Args:
+        table: what is compared as its index; "in words" and further columns of texts.
+    """
+    if table.empty:
+        return prose("No statement of the paper is about what is here.")
+    words = [f"{said}<br><small>{name}</small>" for name, said in table["in words"].items()]
+    rest = table.drop(columns="in words").set_axis(words)
+    rest.columns.name = ", ".join(filter(None, ("statement", table.columns.name)))
+    return grid(rest.map(str).rename(index=lambda text: text.replace("*", "\\*")))
 
 
 def load(exhibit: str) -> list[Claim]:

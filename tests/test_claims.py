@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import pandas as pd
 import pytest
 
 from langsim import claims, papers
@@ -67,3 +68,12 @@ def test_statements_are_read_by_the_fields_of_their_kind(tmp_path):
     with pytest.raises(Failure, match="no column requires"):
         claims.read(file, Own)
     assert claims.read(file)[0].source == "Table 1", "what a kind does not have is left alone"
+
+
+def test_statements_are_shown_with_what_they_compare():
+    index = pd.Index(["2;2;8* − Ft-all, AVG"])
+    table = pd.DataFrame({"verdict": ["undecided"], "in words": ["it is better"]}, index).rename_axis(columns="chrF2")
+    head, _, line = claims.shown(table).text.splitlines()
+    assert head == "| statement, chrF2 | verdict |"
+    assert line == "| it is better<br><small>2;2;8\\* − Ft-all, AVG</small> | undecided |"
+    assert claims.shown(table[:0]).text.startswith("No statement")

@@ -14,11 +14,12 @@ statements that a page decides by one measure) of what it is about:
     demand       of languages: languages of the classes exchanged
     place        of matrices within languages: signs of the languages' differences exchanged
 
-A statement about a row that did not train is undecided, whatever its numbers; so is one that can't be tested, and one
-about two rows of the same architecture, which are one training.
+A statement about a row that did not train is undecided, whatever its numbers; so is one that can't be tested, one on
+two rows of the same architecture, which are one training, and one on directions in which two rows use the same LoRAs,
+trained on the same (`Study.coincide`).
 
 What is said of overfitting (`requires` in the file) has a precondition, which the cells decide (`Study.untestable`):
-the model as it came has to know the first class better than the last, in nats per token with an interval that excludes
+the model as it came has to know the first class better than the last, in nats per text with an interval that excludes
 0, and the rows have to have read their whole text once. Where it does not hold the verdict is "not testable here".
 """
 
@@ -133,6 +134,7 @@ def _tested(one: Statement, evidence: Evidence, measure: str) -> tuple[Differenc
             return None, f"no directions {one.scope} in this run"
         idle = [name for name in (one.row, one.baseline) if not evidence.trained(name)]
         note = f"{idle[0]} did not train" if idle else ""
+        note = "the same numbers by construction" if evidence.coincide(one.row, one.baseline, one.scope) else note
         note = "the same architecture" if evidence.alike(one.row, one.baseline) else note
         return evidence.difference(one.row, one.baseline, one.scope, measure), note
     if isinstance(evidence, Curves):
@@ -189,7 +191,7 @@ def table(stated: pd.DataFrame, measure: str = "") -> pd.DataFrame:
         measure: of the differences of rows; none for what is decided otherwise.
     """
     chosen = stated[stated["measure"] == measure] if measure else stated[~stated["measure"].isin(MEASURES)]
-    digits = 2 if measure else 3
+    digits = 3 if measure in ("", NLL) else 2
     shown = pd.DataFrame(
         {
             "": [_what(row) for row in chosen.itertuples()],
@@ -206,6 +208,12 @@ def table(stated: pd.DataFrame, measure: str = "") -> pd.DataFrame:
     return shown.set_index("").rename_axis(columns=NAMES.get(measure, ""), index=None)
 
 
+def shown(stated: pd.DataFrame, measure: str = "") -> Prose:
+    """`table` for a page, whatever the measure with what is in print in its own."""
+    told = table(stated, measure)
+    return claims.shown(told.rename(columns={"published": "published, spBLEU"}) if measure else told)
+
+
 def _what(row: object) -> str:
     compared = f"{row.row} − {row.baseline}" if row.baseline else row.row
     return ", ".join(filter(None, (compared, row.scope)))
@@ -213,7 +221,7 @@ def _what(row: object) -> str:
 
 def _published(row: object) -> str:
     if not math.isnan(row.published):
-        return f"{row.published:+.2f}"
+        return f"{row.published:+.2f}".replace("-", "−")
     against = f"{row.threshold:g}" if row.exhibit == "lslo-fig3" and not row.baseline else "0"
     return {"higher": f"above {against}", "lower": f"below {against}"}[row.direction]
 

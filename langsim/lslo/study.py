@@ -4,8 +4,9 @@ Three measures, each named for what it is: `nll`, nats per target token, on all 
 on the directions that are translated. In differences better is positive, so that of `nll` is baseline minus row.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -80,10 +81,27 @@ class Study:
         """`nll` by cluster of the text."""
         return intervals.Texts.of([self.scores[job.id]["clusters"] for job in self.rows[row]])
 
+    def per_text(self, row: str) -> tuple[np.ndarray, intervals.Texts]:
+        """`values` and `texts` in nats per text. Texts say the same in all languages, so this, unlike nats per token,
+        can be compared between languages: of what is cut into more tokens each is easier to tell."""
+        tokens = np.array([self.scores[job.id]["tokens_scored"] for job in self.rows[row]], dtype=float)
+        found, often = self.texts(row), Counter(next(iter(self.units.values())))
+        items = np.array([often[unit] for unit in found.units], dtype=float)
+        sizes = [self.counts.get(group, 1) for group in found.groups]
+        return self.values(row, NLL) * tokens / items.sum(), replace(found, counts=np.outer(sizes, items))
+
     def alike(self, row: str, other: str) -> bool:
         """Whether two rows are one: strategies that made the same architecture."""
         ours, theirs = ({self.twins.get(job.id, job.id) for job in self.rows[name]} for name in (row, other))
         return ours == theirs
+
+    def coincide(self, row: str, other: str, scope: str) -> bool:
+        """Whether two rows have the same numbers in a column, to the last digit: nothing that differs between them is
+        used there. (Where all layers are indexed by the target, as LoRAs of other targets are.)"""
+        named = directions.labels(self.classes)
+        there = [scope in (*WHOLE, named[one]) for one in self.directions(NLL)]
+        ours, theirs = (self.values(name, NLL) for name in (row, other))
+        return ours.shape == theirs.shape and np.array_equal(ours[:, there], theirs[:, there])
 
     def averages(self, row: str, measure: str) -> pd.DataFrame:
         """One line a seed: H2H to V2V, AVG and plain (`langsim.lslo.directions.averages`)."""
@@ -150,15 +168,14 @@ class Study:
     # Can overfitting be seen here? -------------------------------------------------------------------------------
 
     def separation(self) -> Difference | None:
-        """Of the model as it came: nats per token within the first class minus within the last. None where there are
+        """Of the model as it came: nats per text within the first class minus within the last. None where there are
         no two classes, or no such row."""
         came = [row for row, jobs in self.rows.items() if jobs[0].experiment.trains == "nothing"]
         first, *_, last = [*self.counts] * 2
         if not came or first == last:
             return None
-        values, scope = self.values(came[0], NLL), {first: 1.0, last: -1.0}
-        texts = (self.texts(came[0]), None)
-        return intervals.over_directions(values, None, self.directions(NLL), self.classes, scope, texts=texts)
+        (values, texts), scope = self.per_text(came[0]), {first: 1.0, last: -1.0}
+        return intervals.over_directions(values, None, self.directions(NLL), self.classes, scope, texts=(texts, None))
 
     def passes(self, row: str) -> float:
         """How often the text was read, of all seeds the least; NaN of what is not trained."""
@@ -166,7 +183,7 @@ class Study:
 
     def untestable(self, rows: Collection[str]) -> str:
         """Why these rows can't say anything about overfitting, or "": what the paper explains by it needs a model that
-        knows its high-resource languages better (nats per token, the interval without 0), and text that was read once
+        knows its high-resource languages better (nats per text, the interval without 0), and text that was read once
         at least."""
         apart = self.separation()
         if apart is None:

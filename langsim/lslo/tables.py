@@ -1,12 +1,13 @@
 """Tables 1, 2, 6 and 7 from their rows, with the published ones beside them, and what has to be said before them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from langsim import papers
-from langsim.lslo import intervals
+from langsim.lslo import directions, intervals
 from langsim.lslo.study import NAMES, NLL, WHOLE, Study
 from langsim.readings import Prose, number, prose
 
@@ -59,7 +60,7 @@ def table(frame: pd.DataFrame, measure: str) -> pd.DataFrame | Prose:
     plain mean, and pairs of classes. Means over seeds, with 95% intervals where there are several."""
     if frame.empty:
         return prose(NOTHING)
-    digits = 2 if measure == NLL else 1
+    digits = 3 if measure == NLL else 1
     lines: dict[str, dict[str, str]] = {}
     for row in frame[frame["measure"] == measure].itertuples():
         name = row.method if row.trained else f"{row.method} {IDLE}"
@@ -122,6 +123,28 @@ def instrument(found: Study, row: str) -> Prose:
     )
 
 
+def precondition_reading(found: Study) -> Prose:
+    """Whether what is said of overfitting can be tested, and what decides it."""
+    apart = found.separation()
+    if apart is None:
+        return prose("There are no two classes here, or no model as it came.")
+    first, *_, last = [*found.counts]
+    (came,) = [row for row, jobs in found.rows.items() if jobs[0].experiment.trains == "nothing"]
+    named, (nats, _), tokens = directions.labels(found.classes), found.per_text(came), found.values(came, NLL)
+    there = {scope: [named[one] == scope for one in found.directions(NLL)] for scope in (first, last)}
+    told = [
+        f"{scope} {number(nats[:, own].mean(), 1)} ({number(tokens[:, own].mean())} per token)"
+        for scope, own in there.items()
+    ]
+    why = found.untestable([row for row in found.rows if row != came])
+    return prose(
+        f"Nats per text of the model as it came: {' and '.join(told)}; "
+        f"{first} minus {last} {number(apart.estimate, 1)} (95% interval {number(apart.low, 1)} to "
+        f"{number(apart.high, 1)}).",
+        f"So what is said of overfitting is not testable: {why}." if why else "So overfitting can be looked for.",
+    )
+
+
 def training_reading(found: Study) -> Prose:
     """How far the watched loss fell, which rows did not train, and which ended worse than they began."""
     if not found.rows:
@@ -131,12 +154,12 @@ def training_reading(found: Study) -> Prose:
         return prose("No row of this table is trained.")
     idle = [row for row in gains if not found.trained(row)]
     over = [row for row in gains if _end(found, row) > 0 and row not in idle]
-    whole, passes = np.concatenate(list(gains.values())), [found.passes(row) for row in gains]
+    whole = np.concatenate(list(gains.values()))
+    passes = list(dict.fromkeys(number(ask(map(found.passes, gains)), 1) for ask in (min, max)))
     return prose(
         f"In {len(whole)} trainings the loss on the watched text (averaged over directions) fell by "
-        f"{number(whole.min())} to {number(whole.max())} nats per token at its best epoch; between seeds that varies "
-        f"by {number(found.noise, 3)} (standard deviation). They read their text {number(min(passes), 1)} to "
-        f"{number(max(passes), 1)} times.",
+        f"{number(whole.min(), 3)} to {number(whole.max(), 3)} nats per token at its best epoch; between seeds that "
+        f"varies by {number(found.noise, 3)} (standard deviation). They read their text {' to '.join(passes)} times.",
         f"Did not train beyond the noise of the seeds, and decide nothing: {'; '.join(idle)}."
         if idle
         else "Every trained row trained beyond the noise of the seeds.",
@@ -184,6 +207,24 @@ def alike_reading(found: Study, rows: Mapping[str, str]) -> Prose:
         else "The strategies made different architectures."
         if found.rows
         else NOTHING
+    )
+
+
+def coincidence_reading(found: Study) -> Prose:
+    """Which columns of which rows are one training's, and why."""
+    rows = [row for row, jobs in found.rows.items() if jobs[0].experiment.trains == "lslo"]
+    told = {}
+    for row, other in combinations(rows, 2):
+        if columns := [scope for scope in found.counts if found.coincide(row, other, scope)]:
+            told[row, other] = ", ".join(columns)
+    if not told:
+        return prose("No two rows with LSLo have the same numbers in any column.")
+    (row, other), columns = max(told.items(), key=lambda item: len(item[1]))
+    return prose(
+        f"{len(told)} pairs of rows have the same numbers in some columns, such as {row} and {other} in {columns}.",
+        "That is no result: where every layer is indexed by the target, a language's LoRAs are trained on directions "
+        "into it and by nothing else, so the ranks and the pruning of other targets have no part in them.",
+        "A statement about such a column decides nothing.",
     )
 
 

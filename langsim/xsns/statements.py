@@ -282,6 +282,11 @@ def table(stated: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index("").rename_axis(index=None)
 
 
+def shown(stated: pd.DataFrame) -> Prose:
+    """`table` for a page."""
+    return claims.shown(table(stated))
+
+
 def _published(row: object) -> str:
     if not math.isnan(row.published):
         return f"{row.published:+.2f}"
