@@ -82,18 +82,33 @@ def read(path: Path, kind: type[Statement] = Statement) -> list[Statement]:
     ]
 
 
-def shown(table: pd.DataFrame) -> Prose:
-    """Statements with what became of them, as a table whose words wrap where the screen is narrow.
+def shown(table: pd.DataFrame, unit: str = "") -> Prose:
+    """Statements with what became of them, in three columns whose words wrap where the screen is narrow.
 
     Args:
-        table: what is compared as its index; "in words" and further columns of texts.
+        table: what is compared as its index, the measure as the name of its columns; texts: "in words", "published",
+            "ours (95% interval)", "verdict", "p".
+        unit: of what is published.
     """
     if table.empty:
         return prose("No statement of the paper is about what is here.")
-    words = [f"{said}<br><small>{name}</small>" for name, said in table["in words"].items()]
-    rest = table.drop(columns="in words").set_axis(words)
-    rest.columns.name = ", ".join(filter(None, ("statement", table.columns.name)))
-    return grid(rest.map(str).rename(index=lambda text: text.replace("*", "\\*")))
+    ours = "ours (95% interval)"
+    told = {
+        "statement": [_under(row["in words"], str(name)) for name, row in table.iterrows()],
+        ours: [_under(row[ours], " ".join(("in print", row["published"], unit))) for _, row in table.iterrows()],
+        "verdict": [_under(row["verdict"], _chance(row["p"])) for _, row in table.iterrows()],
+    }
+    lines = pd.DataFrame(told).map(lambda text: text.replace("*", "\\*")).set_index("statement")
+    lines.columns.name = ", ".join(filter(None, ("statement", table.columns.name)))
+    return grid(lines)
+
+
+def _under(text: str, more: str) -> str:
+    return f"{text}<br><small>{more.strip()}</small>" if more else text
+
+
+def _chance(p: str) -> str:
+    return "" if p == "no p" else p if p.startswith("p") else f"p = {p}"
 
 
 def load(exhibit: str) -> list[Claim]:

@@ -71,9 +71,13 @@ def test_statements_are_read_by_the_fields_of_their_kind(tmp_path):
 
 
 def test_statements_are_shown_with_what_they_compare():
-    index = pd.Index(["2;2;8* − Ft-all, AVG"])
-    table = pd.DataFrame({"verdict": ["undecided"], "in words": ["it is better"]}, index).rename_axis(columns="chrF2")
-    head, _, line = claims.shown(table).text.splitlines()
-    assert head == "| statement, chrF2 | verdict |"
-    assert line == "| it is better<br><small>2;2;8\\* − Ft-all, AVG</small> | undecided |"
+    index, ours = pd.Index(["2;2;8* − Ft-all, AVG", "Ft-all, H2H"]), "ours (95% interval)"
+    texts = {"verdict": ["undecided", "same direction"], "in words": ["it is better", "it is worse"]}
+    texts |= {"p": ["0.31", "no p"], "published": ["+1.30", "above 0"], ours: ["0.1 (−0.1 to 0.3)", "1 (0 to 2)"]}
+    table = pd.DataFrame(texts, index).rename_axis(columns="chrF2")
+    head, _, first, second = claims.shown(table, "spBLEU").text.splitlines()
+    assert head == f"| statement, chrF2 | {ours} | verdict |"
+    assert first.split(" | ")[0] == "| it is better<br><small>2;2;8\\* − Ft-all, AVG</small>"
+    assert first.split(" | ")[1] == "0.1 (−0.1 to 0.3)<br><small>in print +1.30 spBLEU</small>"
+    assert first.split(" | ")[2] == "undecided<br><small>p = 0.31</small> |" and second.endswith("| same direction |")
     assert claims.shown(table[:0]).text.startswith("No statement")

@@ -209,9 +209,8 @@ def table(stated: pd.DataFrame, measure: str = "") -> pd.DataFrame:
 
 
 def shown(stated: pd.DataFrame, measure: str = "") -> Prose:
-    """`table` for a page, whatever the measure with what is in print in its own."""
-    told = table(stated, measure)
-    return claims.shown(told.rename(columns={"published": "published, spBLEU"}) if measure else told)
+    """`table` for a page; what is in print is spBLEU, whatever the measure."""
+    return claims.shown(table(stated, measure), NAMES["spbleu"] if measure else "")
 
 
 def _what(row: object) -> str:
