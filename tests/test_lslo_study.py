@@ -143,8 +143,13 @@ def test_the_table_says_what_is_published_and_what_did_not_train(settings):
     assert shown.loc["Ft-all, published", "H2H"] == "29.29" and shown.loc["Ft-all", "#Params"] == "0.00M"
     assert "(" in tables.table(frame, "nll").loc["Ft-all", "AVG"] and len(tables.table(frame, "nll")) == 3
     text = tables.training_reading(study).text
-    assert "decide nothing: 2;2;8+WL." in text and "In 6 trainings" in text and "read their text 2.0 times" in text
-    assert "less than 1 BLEU" in tables.instrument(study, "Pretrain").text
+    assert (
+        "decide nothing" in text
+        and "all the same): 2;2;8+WL." in text
+        and "In 6 trainings" in text
+        and "read their text 2.0 times" in text
+    )
+    assert "less than 1 spBLEU" in tables.instrument(study, "Pretrain").text
 
 
 def test_a_table_that_is_in_no_print(settings):
@@ -324,6 +329,16 @@ def test_languages_are_compared_by_the_nats_of_a_text_and_not_of_a_token(setting
     assert found.estimate == pytest.approx(np.mean(nats["H2H"]) - np.mean(nats["V2V"]), abs=1e-3)
     assert found.low < found.estimate < found.high < 0 and not study.untestable([])
     assert "overfitting can be looked for" in tables.precondition_reading(study).text
+
+
+@pytest.mark.parametrize(
+    ("p", "family", "sure"),
+    [(0.003, 14, False), (0.0005, 14, True), (0.03, 1, True), (0.049, 1, False), (0.2, 1, False)],
+)
+def test_chance_of_the_bootstrap_decides_nothing(p, family, sure):
+    """Two standard errors of a share of 2,000 draws on top."""
+    assert statements._surely(p, min(1.0, family * p)) == sure
+    assert sure == (family * (p + 2 * math.sqrt(p * (1 - p) / 2000)) < 0.05)
 
 
 def test_columns_of_one_training_are_not_compared(settings):

@@ -80,15 +80,16 @@ def panels(weighed: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
 
 
 def reach(settings: LSLoSettings) -> float | None:
-    """How far a weight can get from one half at the rate and in the updates of the settings: a layer's two logits may
-    move apart. None where the number of updates follows from the text."""
+    """About how far a weight gets from one half at the rate and in the updates of the settings where every update
+    pushes the same way: a layer's two logits move apart. None where the number of updates follows from the text."""
     if not settings.updates:
         return None
     return 1 / (1 + math.exp(-2 * moved(settings))) - 0.5
 
 
 def moved(settings: LSLoSettings) -> float:
-    """The sum of the learning rates of all updates: how far a logit can move at most, as Adam's betas are."""
+    """The sum of the learning rates of all updates: about how far a logit moves where all push the same way. (An update
+    of Adam moves a parameter by about the rate; no more in a steady state, somewhat more at the beginning.)"""
     recipe = running.recipe_of(settings, "lslo", 0, settings.updates)
     return sum(recipe.rate(update) for update in range(1, settings.updates + 1))
 
@@ -99,9 +100,10 @@ def reach_reading(settings: LSLoSettings) -> Prose:
     if far is None:
         return prose("")
     return prose(
-        f"At this learning rate {settings.updates} updates can move a logit by {number(moved(settings))} at most (an "
-        "update of Adam moves a parameter by the learning rate at most; this is the sum), and so a weight from 0.5 to "
-        f"{number(0.5 + far)} at most: a weight near one half is no sign that a layer is indifferent."
+        f"At this learning rate {settings.updates} updates that all push the same way move a logit by about "
+        f"{number(moved(settings))} (an update of Adam moves a parameter by about the learning rate; this is the sum), "
+        f"and so a weight from 0.5 to about {number(0.5 + far)}: a weight near one half is no sign that a layer is "
+        "indifferent, and one at that end only says which way it was pushed."
     )
 
 
@@ -121,4 +123,7 @@ def reading(found: Weights) -> Prose:
         f"No weight is further than {number(furthest, 3)} from one half: the softmax pair starts at equal weights, and "
         "this training is short.",
         f"In print (layers of 12): {'; '.join(printed)}.",
+        ""
+        if len(set(whole.sides("encoder"))) > 1
+        else "So no layer of the encoder turns from one side to the other here.",
     )

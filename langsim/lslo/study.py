@@ -101,7 +101,8 @@ class Study:
         named = directions.labels(self.classes)
         there = [scope in (*WHOLE, named[one]) for one in self.directions(NLL)]
         ours, theirs = (self.values(name, NLL) for name in (row, other))
-        return ours.shape == theirs.shape and np.array_equal(ours[:, there], theirs[:, there])
+        common = min(len(ours), len(theirs))  # the seeds that both have
+        return np.array_equal(ours[:common, there], theirs[:common, there])
 
     def averages(self, row: str, measure: str) -> pd.DataFrame:
         """One line a seed: H2H to V2V, AVG and plain (`langsim.lslo.directions.averages`)."""
@@ -167,14 +168,16 @@ class Study:
 
     # Can overfitting be seen here? -------------------------------------------------------------------------------
 
-    def separation(self) -> Difference | None:
-        """Of the model as it came: nats per text within the first class minus within the last. None where there are
-        no two classes, or no such row."""
+    def separation(self, unit: str = "text") -> Difference | None:
+        """Of the model as it came: nats per text (or per "token") within the first class minus within the last. None
+        where there are no two classes, or no such row."""
         came = [row for row, jobs in self.rows.items() if jobs[0].experiment.trains == "nothing"]
         first, *_, last = [*self.counts] * 2
         if not came or first == last:
             return None
-        (values, texts), scope = self.per_text(came[0]), {first: 1.0, last: -1.0}
+        row = came[0]
+        values, texts = self.per_text(row) if unit == "text" else (self.values(row, NLL), self.texts(row))
+        scope = {first: 1.0, last: -1.0}
         return intervals.over_directions(values, None, self.directions(NLL), self.classes, scope, texts=(texts, None))
 
     def passes(self, row: str) -> float:

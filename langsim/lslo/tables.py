@@ -109,13 +109,13 @@ def instrument(found: Study, row: str) -> Prose:
     """Before any result: how good the model is that everything starts from, and so what can be read at all."""
     scores = {measure: float(found.averages(row, measure)["AVG"].mean()) for measure in NAMES}
     translated, everything = len(found.directions("bleu")), len(found.directions(NLL))
-    singles = found.values(row, "bleu").mean(0)
+    singles = found.values(row, PUBLISHED_AS).mean(0)
     every = translated == everything
     return prose(
         f"The model as it came has {number(scores[NLL])} nats per token on {everything} directions; its translations "
         f"in {'the same' if every else translated} directions have {number(scores['bleu'], 1)} BLEU, "
         f"{number(scores['spbleu'], 1)} spBLEU and {number(scores['chrf'], 1)} chrF2, and in "
-        f"{int((singles < 1).sum())} of {translated} directions less than 1 BLEU.",
+        f"{int((singles < 1).sum())} of {translated} directions less than 1 spBLEU.",
         "Where translations are that poor, BLEU says next to nothing; differences are read in nats per token, which is "
         "not what the paper measured."
         if scores["bleu"] < 10
@@ -136,12 +136,18 @@ def precondition_reading(found: Study) -> Prose:
         f"{scope} {number(nats[:, own].mean(), 1)} ({number(tokens[:, own].mean())} per token)"
         for scope, own in there.items()
     ]
+    first_rule = found.separation("token")
     why = found.untestable([row for row in found.rows if row != came])
     return prose(
         f"Nats per text of the model as it came: {' and '.join(told)}; "
         f"{first} minus {last} {number(apart.estimate, 1)} (95% interval {number(apart.low, 1)} to "
         f"{number(apart.high, 1)}).",
         f"So what is said of overfitting is not testable: {why}." if why else "So overfitting can be looked for.",
+        f"Per token, as the rule first had it, the difference is {number(first_rule.estimate)} "
+        f"({number(first_rule.low)} to {number(first_rule.high)}); so no statement about overfitting would have been "
+        "tested."
+        if not (why or first_rule.high < 0)
+        else "",
     )
 
 
@@ -160,7 +166,8 @@ def training_reading(found: Study) -> Prose:
         f"In {len(whole)} trainings the loss on the watched text (averaged over directions) fell by "
         f"{number(whole.min(), 3)} to {number(whole.max(), 3)} nats per token at its best epoch; between seeds that "
         f"varies by {number(found.noise, 3)} (standard deviation). They read their text {' to '.join(passes)} times.",
-        f"Did not train beyond the noise of the seeds, and decide nothing: {'; '.join(idle)}."
+        f"Did not train, by the rule that the loss over all directions has to fall beyond the noise of the seeds, and "
+        f"decide nothing (a row may have moved single columns all the same): {'; '.join(idle)}."
         if idle
         else "Every trained row trained beyond the noise of the seeds.",
         f"Ended with a higher loss than the model had before training: {'; '.join(over)}." if over else "",
