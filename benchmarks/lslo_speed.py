@@ -35,7 +35,7 @@ class Looped(nn.Module):
         super().__init__()
         self.layer, self.gathered = layer, gathered
         self.masks = {
-            language: torch.tensor([code == language for code in codes])
+            language: torch.tensor([code == language for code in codes], device=layer.weight.device)
             for language, rank in layer.routing.ranks.items()
             if rank
         }
@@ -55,20 +55,20 @@ class Looped(nn.Module):
         return out
 
 
-def base_of(width: int, layers: int) -> M2M100ForConditionalGeneration:
+def base_of(width: int, layers: int, device: str) -> M2M100ForConditionalGeneration:
     torch.manual_seed(0)
     stacks = {
         f"{s}_{what}": n for s in ("encoder", "decoder") for what, n in (("layers", layers), ("ffn_dim", 4 * width))
     }
     heads = {f"{s}_attention_heads": max(1, width // 64) for s in ("encoder", "decoder")}
     config = M2M100Config(vocab_size=200, d_model=width, max_position_embeddings=512, **stacks, **heads)
-    return M2M100ForConditionalGeneration(config).eval().requires_grad_(False)
+    return M2M100ForConditionalGeneration(config).eval().requires_grad_(False).to(device)
 
 
 def ways(options: argparse.Namespace, languages: list[str]) -> tuple[dict[str, Call], dict[str, Call]]:
     """Forward and backward, and forward only: name -> call that returns the logits."""
-    base = base_of(options.width, options.layers)
-    ids = torch.randint(3, 200, (options.batch, options.tokens))
+    base = base_of(options.width, options.layers, options.device)
+    ids = torch.randint(3, 200, (options.batch, options.tokens)).to(options.device)
     codes = [languages[i] for i in torch.randint(len(languages), (options.batch,))]
     plan = strategy(base, "TGT")
     names = list(plan.modules)
@@ -104,13 +104,13 @@ def ways(options: argparse.Namespace, languages: list[str]) -> tuple[dict[str, C
                 parameter.grad = None
             logits = model(inputs_embeds=x, **decoder, **route).logits
             logits.square().mean().backward()
-            return logits.detach()
+            return logits.detach().cpu()  # a GPU has finished only then
 
         return call
 
     @torch.no_grad()
     def read(model: nn.Module, **route: object) -> torch.Tensor:
-        return model(inputs_embeds=embeddings, **decoder, **route).logits
+        return model(inputs_embeds=embeddings, **decoder, **route).logits.cpu()
 
     route = {"source": codes, "target": codes}
     both = {"LSLo": trained(ours, **route), "plain LoRA (peft)": trained(plain), "frozen base": trained(base)}
@@ -137,10 +137,11 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32, help="of a sample")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     options = started(parser)
-    rows = []
+    rows, where = [], "" if options.device == "cpu" else f" on {torch.cuda.get_device_name(options.device)}"
     for count in options.languages:
-        shape = f"d={options.width} T={options.tokens} B={options.batch} r={options.rank}, {count} languages"
+        shape = f"d={options.width} T={options.tokens} B={options.batch} r={options.rank}, {count} languages{where}"
         calls = ways(options, [f"l{i}" for i in range(count)])
         for case, named in zip((f"train, {shape}", f"forward, {shape}"), calls, strict=True):
             found = best(named, options.rounds, check)

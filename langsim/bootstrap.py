@@ -8,6 +8,7 @@ over its seeds of corpus scores.
 Few seeds are few: k of them redrawn show (k - 1)/k of their variance, and a single one none at all.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -96,7 +97,7 @@ def difference(
         drawn.append(_mean_of_seeds(score(_resampled(weights, one)), rng))
     ours, theirs = drawn
     estimate = float(score(sums[0].sum(1)).mean() - score(sums[1].sum(1)).mean())
-    return _tested(estimate, ours - theirs)
+    return tested(estimate, ours - theirs)
 
 
 class Clusters:
@@ -144,7 +145,12 @@ def _spread(drawn: np.ndarray) -> tuple[float, float, float]:
     return float(low), float(high), float(drawn.std(ddof=1)) if drawn.size > 1 else 0.0
 
 
-def _tested(estimate: float, drawn: np.ndarray) -> Difference:
+def tested(estimate: float, drawn: np.ndarray) -> Difference:
+    """An estimate with what its replicates (R,) say: 95% percentile interval, two-sided p of no difference by their
+    distances from their mean, and what would be found; NaN of fewer than two."""
+    if drawn.size < 2:
+        nan = math.nan
+        return Difference(estimate, nan, nan, nan, drawn, p=nan, detectable=nan)
     low, high, error = _spread(drawn)
     far = np.abs(drawn - drawn.mean()) >= abs(estimate) - 1e-12
     p = float((far.sum() + 1) / (drawn.size + 1))

@@ -14,15 +14,18 @@ Where two rows are level in print (a difference of 0), the statement is that the
 the 95% interval lies within the margin, opposite where it lies outside.
 """
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from langsim import readings
 from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED
 from langsim.errors import UsageError
 from langsim.paths import DATA
-from langsim.readings import Prose, grid, prose
+from langsim.readings import Prose, prose
 from langsim.tables import read_table
 
 # By measure, in its points: the least difference that a test set has to be able to show, and what counts as none.
@@ -66,6 +69,7 @@ class Statement:
 
 
 SIGNS = {"higher": 1, "lower": -1, "equal": 0}
+DRAWS = 2000  # the fewest resamples that a p-value of parts II and III is made of
 
 
 def read(path: Path, kind: type[Statement] = Statement) -> list[Statement]:
@@ -82,33 +86,76 @@ def read(path: Path, kind: type[Statement] = Statement) -> list[Statement]:
     ]
 
 
-def shown(table: pd.DataFrame, unit: str = "") -> Prose:
+def decided_level(low: float, high: float, margin: float) -> str:
+    """The verdict on a statement that two are level: the 95% interval within the margin, or outside."""
+    if -margin < low and high < margin:
+        return SAME
+    return OPPOSITE if low > margin or high < -margin else UNDECIDED
+
+
+def decided_sign(estimate: float, p: float, adjusted: float, sign: int) -> str:
+    """The verdict on a statement that something is positive (sign 1) or negative (-1).
+
+    Undecided where the adjusted p is not below the level, or would not be if the chance of `DRAWS` resamples had made
+    it two standard errors too small.
+    """
+    if not adjusted < LEVEL:  # NaN too
+        return UNDECIDED
+    error = math.sqrt(p * (1 - p) / DRAWS)
+    if p and adjusted * (p + 2 * error) / p >= LEVEL:
+        return UNDECIDED
+    return SAME if estimate * sign > 0 else OPPOSITE
+
+
+def shown(stated: pd.DataFrame, *, digits: int, measure: str = "", unit: str = "") -> Prose:
     """Statements with what became of them, in three columns whose words wrap where the screen is narrow.
 
     Args:
-        table: what is compared as its index, the measure as the name of its columns; texts: "in words", "published",
-            "ours (95% interval)", "verdict", "p".
-        unit: of what is published.
+        stated: one row a statement: statement, row, baseline, scope, direction, published, estimate, low, high, p,
+            adjusted, underpowered, note, verdict.
+        digits: of the estimate.
+        measure: its name. unit: of what is published.
     """
-    if table.empty:
+    if stated.empty:
         return prose("No statement of the paper is about what is here.")
-    ours = "ours (95% interval)"
-    told = {
-        "statement": [_under(row["in words"], str(name)) for name, row in table.iterrows()],
-        ours: [_under(row[ours], " ".join(("in print", row["published"], unit))) for _, row in table.iterrows()],
-        "verdict": [_under(row["verdict"], _chance(row["p"])) for _, row in table.iterrows()],
-    }
-    lines = pd.DataFrame(told).map(lambda text: text.replace("*", "\\*")).set_index("statement")
-    lines.columns.name = ", ".join(filter(None, ("statement", table.columns.name)))
-    return grid(lines)
+    head = ", ".join(filter(None, ("statement", measure)))
+    lines = [
+        {
+            head: _under(row.statement, _compared(row)),
+            "ours (95% interval)": _under(_estimate(row, digits), _said(row, unit)),
+            "verdict": _under(_verdict_in_words(row), "" if math.isnan(row.adjusted) else readings.p(row.adjusted)),
+        }
+        for row in stated.itertuples()
+    ]
+    frame = pd.DataFrame(lines).map(lambda text: text.replace("*", "\\*"))
+    return readings.grid(frame.set_index(head).rename_axis(index=None, columns=head))
 
 
 def _under(text: str, more: str) -> str:
-    return f"{text}<br><small>{more.strip()}</small>" if more else text
+    return f"{text}<br><small>{more}</small>" if more else text
 
 
-def _chance(p: str) -> str:
-    return "" if p == "no p" else p if p.startswith("p") else f"p = {p}"
+def _compared(row: Any) -> str:
+    compared = f"{row.row} − {row.baseline}" if row.baseline else row.row
+    return ", ".join(filter(None, (compared, row.scope)))
+
+
+def _estimate(row: Any, digits: int) -> str:
+    low, estimate, high = (readings.number(value, digits) for value in (row.low, row.estimate, row.high))
+    return estimate if math.isnan(row.estimate) else f"{estimate} ({low} to {high})"
+
+
+def _said(row: Any, unit: str) -> str:
+    """The published number, or in what direction the paper's words go."""
+    if math.isnan(row.published):
+        return {"higher": "stated: higher", "lower": "stated: lower", "equal": "stated: equal"}[row.direction]
+    return f"in print {row.published:+.2f} {unit}".strip().replace("-", "−")
+
+
+def _verdict_in_words(row: Any) -> str:
+    if row.note:
+        return f"{row.verdict}: {row.note}"
+    return f"{row.verdict}, underpowered" if row.underpowered and row.verdict == UNDECIDED else row.verdict
 
 
 def load(exhibit: str) -> list[Claim]:
@@ -126,10 +173,7 @@ def load(exhibit: str) -> list[Claim]:
 def verdict(published: float, estimate: float, low: float, high: float, adjusted: float, measure: str) -> str:
     """What a measured difference (its 95% interval, its adjusted p-value) says of a published one."""
     if published == 0:
-        margin = MARGIN[measure]
-        if -margin < low and high < margin:
-            return SAME
-        return OPPOSITE if low > margin or high < -margin else UNDECIDED
+        return decided_level(low, high, MARGIN[measure])
     if adjusted >= LEVEL:
         return UNDECIDED
     return SAME if estimate * published > 0 else OPPOSITE

@@ -71,13 +71,19 @@ def test_statements_are_read_by_the_fields_of_their_kind(tmp_path):
 
 
 def test_statements_are_shown_with_what_they_compare():
-    index, ours = pd.Index(["2;2;8* − Ft-all, AVG", "Ft-all, H2H"]), "ours (95% interval)"
-    texts = {"verdict": ["undecided", "same direction"], "in words": ["it is better", "it is worse"]}
-    texts |= {"p": ["0.31", "no p"], "published": ["+1.30", "above 0"], ours: ["0.1 (−0.1 to 0.3)", "1 (0 to 2)"]}
-    table = pd.DataFrame(texts, index).rename_axis(columns="chrF2")
-    head, _, first, second = claims.shown(table, "spBLEU").text.splitlines()
-    assert head == f"| statement, chrF2 | {ours} | verdict |"
-    assert first.split(" | ")[0] == "| it is better<br><small>2;2;8\\* − Ft-all, AVG</small>"
-    assert first.split(" | ")[1] == "0.1 (−0.1 to 0.3)<br><small>in print +1.30 spBLEU</small>"
-    assert first.split(" | ")[2] == "undecided<br><small>p = 0.31</small> |" and second.endswith("| same direction |")
-    assert claims.shown(table[:0]).text.startswith("No statement")
+    better = ("it is better", "2;2;8*", "Ft-all", "AVG", "higher", 1.3, 0.1, -0.1, 0.3, 0.2, 0.31, True, "", UNDECIDED)
+    worse = ("it is worse", "Ft-all", "", "H2H", "lower", math.nan, -1, -2, 0, 0.01, 0.02, False, "", SAME)
+    names = "statement row baseline scope direction published estimate low high p adjusted underpowered note verdict"
+    nothing = dict.fromkeys(("estimate", "low", "high", "p", "adjusted"), math.nan)
+    missing = dict(zip(names.split(), better, strict=True)) | nothing | {"note": "no row 2;2;8"}
+    stated = pd.concat([pd.DataFrame([better, worse], columns=names.split()), pd.DataFrame([missing])])
+    head, _, first, second, third = claims.shown(stated, digits=1, measure="chrF2", unit="spBLEU").text.splitlines()
+    assert head == "| statement, chrF2 | ours (95% interval) | verdict |"
+    assert first.split(" | ") == [
+        "| it is better<br><small>2;2;8\\* − Ft-all, AVG</small>",
+        "0.1 (−0.1 to 0.3)<br><small>in print +1.30 spBLEU</small>",
+        "undecided, underpowered<br><small>p = 0.31</small> |",
+    ]
+    assert "<small>Ft-all, H2H</small>" in second and "<small>stated: lower</small>" in second and SAME in second
+    assert third.split(" | ")[1].startswith("–<br>") and third.endswith("| undecided: no row 2;2;8 |")
+    assert claims.shown(stated[:0], digits=1).text.startswith("No statement")

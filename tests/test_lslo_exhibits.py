@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -127,8 +128,18 @@ def test_contrasts_of_places():
     top = found.contrast("encoder fc: top half minus bottom half")
     assert top.estimate == pytest.approx(0.4, abs=0.01)
     stated = statements.frame({"lslo-fig4": found})
-    assert set(stated["verdict"]) == {SAME} and "fc minus attention" in statements.table(stated).index
+    assert set(stated["verdict"]) == {SAME} and "<small>fc minus attention</small>" in statements.shown(stated).text
     assert demand.reading(found).text.index("encoder fc") < demand.reading(found).text.index("encoder q")
+
+
+def test_weights_of_matrices_by_hand():
+    """fc1 is four times as large as what it is weighed against: 50% of it and 0 of fc2 are 40%, or 25% alike."""
+    found = demands("lslo-lsp", lambda stack, layer, kind, code: 0.5 * (kind == "fc1") * (stack == "encoder"))
+    text = demand.weighting_reading(found).text
+    sized, alike, *decoder = [float(one) for one in re.findall(r"(?:coder|, or) (−?[\d.]+)", text.replace("−", "-"))]
+    assert (sized, alike) == pytest.approx((40, 25), abs=0.5) and decoder == pytest.approx([0, 0], abs=0.5)
+    fc = {seed: one[one["kind"].isin(("fc1", "fc2"))] for seed, one in found.found.items()}
+    assert "Only one of" in demand.weighting_reading(Demand("lslo-lsp", fc, found.classes)).text
 
 
 # Learned weights -------------------------------------------------------------------------------------------------

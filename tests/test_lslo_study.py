@@ -177,7 +177,7 @@ def test_own_ranks_leave_the_other_tables_out(settings):
     assert results.write_if_any("lslo-table6", tables.tidy(nothing), signature="a:b", folder=None) == []
     stated = statements.frame({"lslo-table6": nothing})
     assert set(stated["verdict"]) == {UNDECIDED} and stated["note"].str.startswith("no row").all()
-    assert statements.table(stated, "nll")["verdict"].str.contains("no row 2;2;8").all()
+    assert statements.shown(stated, "nll").text.count("undecided: no row 2;2;8") == len(stated) / 3, "three measures"
 
 
 def test_epochs_against_plain_loops(settings):
@@ -266,7 +266,35 @@ def test_verdicts_on_made_up_cells(settings):
     assert (stated["adjusted"].dropna() >= stated.loc[stated["adjusted"].notna(), "p"] - 1e-12).all()
     text = statements.reading(stated).text
     assert "By nats per token: " in text and "By chrF2" in text
-    assert statements.table(stated, "nll").loc["Ft-all − Pretrain, H2H", "published"] == "−2.47"
+    lines = statements.shown(stated, "nll").text.splitlines()
+    (line,) = [one for one in lines if "Ft-all − Pretrain, H2H" in one]
+    assert "<small>in print −2.47 spBLEU</small>" in line and "nats per token" in lines[0]
+
+
+def test_what_each_direction_adds_sums_to_the_difference(settings):
+    """In the mean of seeds and of pairs of classes, each weighted by its directions: 9 pairs, 2 directions each."""
+    study = made_up(settings, {"Pretrain": {}, "Ft-all": {"V2V": 0.5}})
+    named, parts = directions.labels(study.classes), study.parts("Ft-all", "Pretrain", "AVG", "chrf")
+    assert len(parts) == 18 and (parts.abs().diff().dropna() <= 0).all()
+    for row in ("Ft-all", "Pretrain"):
+        scores = dict(zip(study.directions("chrf"), study.values(row, "chrf").mean(0), strict=True))
+        sign = 1 if row == "Ft-all" else -1
+        share = {one: study.counts[named[one]] / len(named) / 2 for one in scores}
+        parts = parts - pd.Series({one: sign * scores[one] * share[one] for one in scores})
+    assert np.allclose(parts, 0)
+    parts = study.parts("Ft-all", "Pretrain", "V2V", "nll")
+    assert len(parts) == study.counts["V2V"] and parts.sum() == pytest.approx(0.5, abs=0.02)
+
+
+def test_verdicts_of_translations_say_on_what_they_rest(settings):
+    good, poor = TEXTS[0].split(), 1
+    study = made_up(settings, {"Pretrain": {}, "Ft-all": {}}, words={"Ft-all": len(good), "Pretrain": poor})
+    stated = statements.frame({"lslo-table1": study})
+    decided = stated[stated["measure"].isin(("chrf", "spbleu")) & stated["verdict"].isin((SAME, OPPOSITE))]
+    text = statements.directions_reading(stated, {"lslo-table1": study}).text
+    assert text.count("directions go this way") == len(decided) > 0
+    stated["verdict"] = UNDECIDED
+    assert statements.directions_reading(stated, {"lslo-table1": study}).text.startswith("No statement")
 
 
 def test_a_row_that_did_not_train_decides_nothing(settings):
@@ -290,7 +318,8 @@ def test_overfitting_is_not_decided_by_the_warm_up(settings):
         assert stated.loc["epochs-high", "verdict"] == verdict
         assert stated.loc["epochs-verylow", "verdict"] == {SAME: OPPOSITE, OPPOSITE: SAME}[verdict]
     assert statements.decided_beyond(0.04, 0.2, 0.05, 1) == statements.decided_beyond(0.04, 0.2, 0.05, -1) == UNDECIDED
-    assert statements.table(stated)["published"].tolist()[:2] == ["above 0.05", "below 0.05"]
+    first, second, *_ = statements.shown(stated).text.splitlines()[2:]
+    assert "stated: higher" in first and "stated: lower" in second
 
 
 @pytest.mark.parametrize(
@@ -337,7 +366,8 @@ def test_languages_are_compared_by_the_nats_of_a_text_and_not_of_a_token(setting
 )
 def test_chance_of_the_bootstrap_decides_nothing(p, family, sure):
     """Two standard errors of a share of 2,000 draws on top."""
-    assert statements._surely(p, min(1.0, family * p)) == sure
+    assert claims.decided_sign(1.0, p, min(1.0, family * p), 1) == (SAME if sure else UNDECIDED)
+    assert claims.decided_sign(1.0, p, min(1.0, family * p), -1) == (OPPOSITE if sure else UNDECIDED)
     assert sure == (family * (p + 2 * math.sqrt(p * (1 - p) / 2000)) < 0.05)
 
 
@@ -374,7 +404,7 @@ def test_rows_of_one_architecture_are_not_compared(settings):
     [(-0.01, 0.015, SAME), (-0.01, 0.03, UNDECIDED), (0.03, 0.05, OPPOSITE), (-1, -0.5, OPPOSITE)],
 )
 def test_level(low, high, word):
-    assert statements.decided_level(low, high, 0.02) == word
+    assert claims.decided_level(low, high, 0.02) == word
 
 
 def test_order_of_rows(settings):

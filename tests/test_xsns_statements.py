@@ -135,7 +135,7 @@ def test_statements_are_decided_by_what_can_be_tested(xsns_tasks):
     assert set(found.loc[found["note"] != "", "verdict"]) == {"undecided"}
     told = str(statements.reading(found.reset_index()))
     assert told.startswith(f"Of {len(found)} statements:") and "can't be tested here" in told
-    assert len(statements.table(found.reset_index())) == len(found)
+    assert statements.shown(found.reset_index()).text.count("\n") == 2 + len(found) - 1
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_statements_are_decided_by_what_can_be_tested(xsns_tasks):
 )
 def test_verdicts(direction, estimate, low, high, adjusted, expected):
     row = {"note": "", "direction": direction, "estimate": estimate, "low": low, "high": high, "adjusted": adjusted}
-    line = next(pd.DataFrame([row | {"threshold": 3.0}]).itertuples())
+    line = next(pd.DataFrame([row | {"threshold": 3.0, "p": adjusted / 4}]).itertuples())
     assert statements._verdict(line) == expected
     assert statements._verdict(line._replace(note="not testable")) == "undecided"
 

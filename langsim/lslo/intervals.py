@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from langsim.bootstrap import DETECTABLE, LEVEL, POWER, Difference
+from langsim.bootstrap import LEVEL, POWER, Difference, tested
 from langsim.errors import UsageError
 from langsim.lslo.directions import Direction, labels
 
@@ -265,18 +265,6 @@ def _apart(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
 
 def _mean(x: np.ndarray, axis: int) -> np.ndarray:
     return x.mean(axis)
-
-
-def tested(estimate: float, replicates: np.ndarray) -> Difference:
-    """Percentile interval and p of the replicates of a bootstrap, as in `langsim.bootstrap.difference`."""
-    if replicates.size < 2:
-        nan = math.nan
-        return Difference(estimate, nan, nan, nan, replicates, p=nan, detectable=nan)
-    low, high = np.quantile(replicates, [LEVEL / 2, 1 - LEVEL / 2])
-    error = float(replicates.std(ddof=1))
-    far = np.abs(replicates - replicates.mean()) >= abs(estimate) - 1e-12
-    p = float((far.sum() + 1) / (replicates.size + 1))
-    return Difference(estimate, float(low), float(high), error, replicates, p=p, detectable=DETECTABLE * error)
 
 
 def _drawn_by_class(rng: np.random.Generator, groups: Sequence[object]) -> np.ndarray:

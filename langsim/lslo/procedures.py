@@ -27,10 +27,10 @@ from langsim.paths import cache_dir
 
 ROWS, WEIGHTS, SWEEP = "lslo", "lslo-weights", sweep.KIND
 KINDS = (SWEEP, WEIGHTS, ROWS, *ESTIMATES)  # in the order in which they are made
-# Another machine may choose other words, or another of two weights of nearly the same size; means over directions move
-# less than single ones.
-TOLERANCES = {"nll": 0.1, "bleu": 10.0, "chrf": 6.0, "spbleu": 10.0, "pruned_share": 0.01}
-TOLERANCES |= {"means.nll": 0.02, "means.bleu": 2.0, "means.chrf": 1.5, "means.spbleu": 2.0}
+# Another machine adds up in another order and may choose other words, now and then. Three to four times what two
+# trainings (pruned LoRAs, everything) moved when made again with more threads; of losses more than ten times.
+TOLERANCES = {"nll": 0.005, "bleu": 2.0, "chrf": 2.0, "spbleu": 2.0, "pruned_share": 0.01}
+TOLERANCES |= {"means.nll": 0.002, "means.bleu": 0.5, "means.chrf": 1.0, "means.spbleu": 1.0}
 TOLERANCES |= dict.fromkeys(("hypotheses", "curve", "clusters"), math.inf)
 TOLERANCES_WEIGHTS = {"encoder": 0.02, "decoder": 0.02, "curve": math.inf}
 TOLERANCES_ESTIMATES = {"pruned": 64, "score": 64, "share": 0.1, "means": 0.03, "curve": math.inf}

@@ -128,6 +128,23 @@ class Study:
             raise UsageError(f"no column {scope!r}; there are {', '.join((*WHOLE, *self.counts))}")
         return {scope: 1.0}
 
+    def shares(self, scope: str, measure: str) -> dict[Direction, float]:
+        """Direction -> its weight in a column."""
+        named, of_pairs = directions.labels(self.classes), self.weights(scope)
+        chosen = [one for one in self.directions(measure) if named[one] in of_pairs]
+        often = Counter(named[one] for one in chosen)
+        return {one: of_pairs[named[one]] / often[named[one]] for one in chosen}
+
+    def parts(self, row: str, baseline: str, scope: str, measure: str) -> pd.Series:
+        """What each direction adds to a difference in one column (their sum, the mean over seeds), positive where the
+        row is better; the largest first."""
+        ours, theirs = (
+            pd.Series(self.values(name, measure).mean(0), self.directions(measure)) for name in (row, baseline)
+        )
+        shares = pd.Series(self.shares(scope, measure))
+        found = (theirs - ours if measure == NLL else ours - theirs).reindex(shares.index) * shares
+        return found.sort_values(key=np.abs, ascending=False)
+
     def difference(self, row: str, baseline: str, scope: str, measure: str) -> Difference:
         """Row against baseline in one column, positive where the row is better. `nll` redraws clusters of the test set,
         languages and seeds (`intervals.over_directions`), the scores of translations redraw clusters and seeds."""
@@ -137,15 +154,12 @@ class Study:
             texts = (self.texts(baseline), self.texts(row))
             named = self.directions(NLL)
             return intervals.over_directions(*pair, named, self.classes, scope_weights, texts=texts, seed=seed)
-        named = directions.labels(self.classes)
-        chosen = [one for one in self.directions(measure) if named[one] in scope_weights]
-        often = pd.Series([named[one] for one in chosen]).value_counts().to_dict()
-        weights = np.array([scope_weights[named[one]] / often[named[one]] for one in chosen])
+        chosen = self.shares(scope, measure)
         score = self.measures[measure].score
 
         def mean(sums: np.ndarray) -> np.ndarray:
             parts = np.split(sums, len(chosen), axis=-1)
-            return sum(weight * score(part) for weight, part in zip(weights, parts, strict=True))
+            return sum(weight * score(part) for weight, part in zip(chosen.values(), parts, strict=True))
 
         ours, theirs = (
             [block_diag(*(self._statistics(job, one, measure) for one in chosen)) for job in self.rows[name]]
@@ -168,15 +182,21 @@ class Study:
 
     # Can overfitting be seen here? -------------------------------------------------------------------------------
 
-    def separation(self, unit: str = "text") -> Difference | None:
-        """Of the model as it came: nats per text (or per "token") within the first class minus within the last. None
-        where there are no two classes, or no such row."""
-        came = [row for row, jobs in self.rows.items() if jobs[0].experiment.trains == "nothing"]
+    @property
+    def came(self) -> str | None:
+        """The row of the model as it came."""
+        return next((row for row, jobs in self.rows.items() if jobs[0].experiment.trains == "nothing"), None)
+
+    def separation(self) -> Difference | None:
+        """Of the model as it came: nats per text within the first class minus within the last. None where there are no
+        two classes, or no such row."""
+        return None if self.came is None else self.apart(*self.per_text(self.came))
+
+    def apart(self, values: np.ndarray, texts: intervals.Texts) -> Difference | None:
+        """A row's numbers within the first class minus within the last; None where there are no two classes."""
         first, *_, last = [*self.counts] * 2
-        if not came or first == last:
+        if first == last:
             return None
-        row = came[0]
-        values, texts = self.per_text(row) if unit == "text" else (self.values(row, NLL), self.texts(row))
         scope = {first: 1.0, last: -1.0}
         return intervals.over_directions(values, None, self.directions(NLL), self.classes, scope, texts=(texts, None))
 

@@ -24,16 +24,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 from langsim import claims, ranking_chance
-from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED, holm
+from langsim.agreement import OPPOSITE, SAME, UNDECIDED, holm
 from langsim.bootstrap import Difference
 from langsim.claims import Statement
 from langsim.errors import UsageError
 from langsim.paths import DATA
-from langsim.readings import Prose, number, p, prose
+from langsim.readings import Prose, prose
 from langsim.xsns import choices, fits, mixtures, resampling, sensitivity, tables
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.fits import Fits
@@ -249,54 +248,13 @@ def _verdict(row: object) -> str:
     if row.note or math.isnan(row.estimate):
         return UNDECIDED
     if not claims.SIGNS[row.direction]:
-        return decided_level(row.low, row.high, row.threshold)
-    if not row.adjusted < LEVEL:  # NaN too
-        return UNDECIDED
-    return SAME if row.estimate * claims.SIGNS[row.direction] > 0 else OPPOSITE
-
-
-def decided_level(low: float, high: float, margin: float) -> str:
-    """The verdict on a statement that two are level: the 95% interval within the margin, or outside."""
-    if -margin < low and high < margin:
-        return SAME
-    return OPPOSITE if low > margin or high < -margin else UNDECIDED
-
-
-def table(stated: pd.DataFrame) -> pd.DataFrame:
-    """The statements, rounded for reading."""
-    shown = pd.DataFrame(
-        {
-            "": [f"{row.row} − {row.baseline}, {row.scope}" for row in stated.itertuples()],
-            "verdict": [_words(row) for row in stated.itertuples()],
-            "published": [_published(row) for row in stated.itertuples()],
-            "ours (95% interval)": [
-                f"{number(row.estimate, 1)} ({number(row.low, 1)} to {number(row.high, 1)})"
-                if not np.isnan(row.estimate)
-                else "–"
-                for row in stated.itertuples()
-            ],
-            "p": stated["adjusted"].map(lambda value: p(value).removeprefix("p = ")),
-            "in words": stated["statement"],
-        }
-    )
-    return shown.set_index("").rename_axis(index=None)
+        return claims.decided_level(row.low, row.high, row.threshold)
+    return claims.decided_sign(row.estimate, row.p, row.adjusted, claims.SIGNS[row.direction])
 
 
 def shown(stated: pd.DataFrame) -> Prose:
-    """`table` for a page."""
-    return claims.shown(table(stated))
-
-
-def _published(row: object) -> str:
-    if not math.isnan(row.published):
-        return f"{row.published:+.2f}"
-    return {"higher": "above 0", "lower": "below 0", "equal": "near 0"}[row.direction]
-
-
-def _words(row: object) -> str:
-    if row.note:
-        return f"{row.verdict}: {row.note}"
-    return f"{row.verdict}, underpowered" if row.underpowered and row.verdict == UNDECIDED else row.verdict
+    """The statements for a page."""
+    return claims.shown(stated, digits=1)
 
 
 def reading(stated: pd.DataFrame) -> Prose:
