@@ -187,7 +187,7 @@ def text_of(code):
 
 def test_the_pilot_is_the_recipe_at_other_rates(masked_text, dev, monkeypatch, tmp_path):
     plans = masked_sweep.plan("mini")
-    assert set(plans) == {f"{name}.{rate:g}" for name in NAMES for rate in (5e-4, 1e-3, 2e-3)}
+    assert set(plans) == {f"{name}.{rate:g}" for name in NAMES for rate in (5e-4, 1e-3, 2e-3, 4e-3)}
     assert masked_sweep.plan("open") == {}
     recipe = pretraining.recipe("mini-xlmr")
     short = masked_sweep.pilot(recipe, 5e-4)
@@ -205,9 +205,9 @@ def test_the_pilot_is_the_recipe_at_other_rates(masked_text, dev, monkeypatch, t
     monkeypatch.setattr(cells, "PROCEDURE_MODULES", (*cells.PROCEDURE_MODULES, "langsim.masked_sweep"))
     assert "No pilot" in str(masked_sweep.recorded())
     for cell in cells.planned(masked_sweep.KIND):
-        loss = None if cell.id.endswith(".0.002") else 3 - float(cell.inputs["rate"]) * 1000
+        loss = None if cell.id.endswith((".0.002", ".0.004")) else 3 - float(cell.inputs["rate"]) * 1000
         cells.write(cell, {"loss": loss, "held_out": [], "steps": 0, "failed": ""})
-    assert masked_sweep.best() == dict.fromkeys(NAMES, 1e-3) and masked_sweep.recorded().shape == (3, 3)
+    assert masked_sweep.best() == dict.fromkeys(NAMES, 1e-3) and masked_sweep.recorded().shape == (3, 4)
 
 
 # Shipping ----------------------------------------------------------------------------------------------------------
