@@ -29,6 +29,7 @@ PROCEDURE_MODULES: tuple[str, ...] = (
     "langsim.sweep",
     "langsim.table2",
     "langsim.lslo.procedures",
+    "langsim.masked_sweep",
 )
 
 Scores = dict[str, Any]
