@@ -19,6 +19,7 @@ from langsim.errors import UsageError
 
 Score = Callable[[np.ndarray], np.ndarray]  # sums of statistics (..., S) -> scores (...)
 LEVEL, POWER = 0.05, 0.8
+REPLICATES = 2000  # of what the papers' statements are held against
 # Standard errors that a true difference must measure to be found at LEVEL (two-sided) with probability POWER: 2.80.
 DETECTABLE = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
 

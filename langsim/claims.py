@@ -8,7 +8,8 @@ after Holm's correction for all statements of its file:
 
     same direction   the difference is significant, with the sign in print
     opposite         it is significant, with the other sign
-    undecided        it is not; `underpowered` says that a difference of the size in question could not have been found
+    undecided        it is not, or the bootstrap's own chance may have made it so (amended later, see `decided_sign`);
+                     `underpowered` says that a difference of the size in question could not have been found
 
 Where two rows are level in print (a difference of 0), the statement is that they are equivalent: same direction where
 the 95% interval lies within the margin, opposite where it lies outside.
@@ -17,15 +18,13 @@ the 95% interval lies within the margin, opposite where it lies outside.
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from langsim import readings
 from langsim.agreement import LEVEL, OPPOSITE, SAME, UNDECIDED
+from langsim.bootstrap import REPLICATES, Difference
 from langsim.errors import UsageError
 from langsim.paths import DATA
-from langsim.readings import Prose, prose
 from langsim.tables import read_table
 
 # By measure, in its points: the least difference that a test set has to be able to show, and what counts as none.
@@ -69,7 +68,6 @@ class Statement:
 
 
 SIGNS = {"higher": 1, "lower": -1, "equal": 0}
-DRAWS = 2000  # the fewest resamples that a p-value of parts II and III is made of
 
 
 def read(path: Path, kind: type[Statement] = Statement) -> list[Statement]:
@@ -96,66 +94,16 @@ def decided_level(low: float, high: float, margin: float) -> str:
 def decided_sign(estimate: float, p: float, adjusted: float, sign: int) -> str:
     """The verdict on a statement that something is positive (sign 1) or negative (-1).
 
-    Undecided where the adjusted p is not below the level, or would not be if the chance of `DRAWS` resamples had made
-    it two standard errors too small.
+    Undecided where the adjusted p is not below the level, or would not be if the chance of as many resamples as there
+    are of a bootstrap (`REPLICATES`) had made it two standard errors too small. This second clause was added when
+    results were known; it can only make a verdict undecided.
     """
     if not adjusted < LEVEL:  # NaN too
         return UNDECIDED
-    error = math.sqrt(p * (1 - p) / DRAWS)
+    error = math.sqrt(p * (1 - p) / REPLICATES)
     if p and adjusted * (p + 2 * error) / p >= LEVEL:
         return UNDECIDED
     return SAME if estimate * sign > 0 else OPPOSITE
-
-
-def shown(stated: pd.DataFrame, *, digits: int, measure: str = "", unit: str = "") -> Prose:
-    """Statements with what became of them, in three columns whose words wrap where the screen is narrow.
-
-    Args:
-        stated: one row a statement: statement, row, baseline, scope, direction, published, estimate, low, high, p,
-            adjusted, underpowered, note, verdict.
-        digits: of the estimate.
-        measure: its name. unit: of what is published.
-    """
-    if stated.empty:
-        return prose("No statement of the paper is about what is here.")
-    head = ", ".join(filter(None, ("statement", measure)))
-    lines = [
-        {
-            head: _under(row.statement, _compared(row)),
-            "ours (95% interval)": _under(_estimate(row, digits), _said(row, unit)),
-            "verdict": _under(_verdict_in_words(row), "" if math.isnan(row.adjusted) else readings.p(row.adjusted)),
-        }
-        for row in stated.itertuples()
-    ]
-    frame = pd.DataFrame(lines).map(lambda text: text.replace("*", "\\*"))
-    return readings.grid(frame.set_index(head).rename_axis(index=None, columns=head))
-
-
-def _under(text: str, more: str) -> str:
-    return f"{text}<br><small>{more}</small>" if more else text
-
-
-def _compared(row: Any) -> str:
-    compared = f"{row.row} − {row.baseline}" if row.baseline else row.row
-    return ", ".join(filter(None, (compared, row.scope)))
-
-
-def _estimate(row: Any, digits: int) -> str:
-    low, estimate, high = (readings.number(value, digits) for value in (row.low, row.estimate, row.high))
-    return estimate if math.isnan(row.estimate) else f"{estimate} ({low} to {high})"
-
-
-def _said(row: Any, unit: str) -> str:
-    """The published number, or in what direction the paper's words go."""
-    if math.isnan(row.published):
-        return {"higher": "stated: higher", "lower": "stated: lower", "equal": "stated: equal"}[row.direction]
-    return f"in print {row.published:+.2f} {unit}".strip().replace("-", "−")
-
-
-def _verdict_in_words(row: Any) -> str:
-    if row.note:
-        return f"{row.verdict}: {row.note}"
-    return f"{row.verdict}, underpowered" if row.underpowered and row.verdict == UNDECIDED else row.verdict
 
 
 def load(exhibit: str) -> list[Claim]:
@@ -170,13 +118,11 @@ def load(exhibit: str) -> list[Claim]:
     return [Claim(**row) for row in pd.read_csv(path).to_dict("records")]
 
 
-def verdict(published: float, estimate: float, low: float, high: float, adjusted: float, measure: str) -> str:
-    """What a measured difference (its 95% interval, its adjusted p-value) says of a published one."""
+def verdict(published: float, found: Difference, adjusted: float, measure: str) -> str:
+    """What a measured difference and its adjusted p-value say of a published one."""
     if published == 0:
-        return decided_level(low, high, MARGIN[measure])
-    if adjusted >= LEVEL:
-        return UNDECIDED
-    return SAME if estimate * published > 0 else OPPOSITE
+        return decided_level(found.low, found.high, MARGIN[measure])
+    return decided_sign(found.estimate, found.p, adjusted, 1 if published > 0 else -1)
 
 
 def underpowered(detectable: float, measure: str) -> bool:

@@ -2,8 +2,9 @@
 
 Each model is trained for `STEPS` steps from its recipe at four rates, the last part of them on the way down to zero as
 in the recipe; the rate with the least loss on the held-out text of DEV is the recipe's. No task, no language family and
-no published number has a say. The last rate was added when the one before it had the least loss. A training that fails
-(its loss is no number) has no loss, and is no candidate.
+no published number has a say. The last rate was added when the one before it had the least loss; of two models it is
+the best, at the edge of the grid, and no further one was tried: so short a pilot, most of it warm-up, is kind to high
+rates. A training that fails (its loss is no number) has no loss, and is no candidate.
 """
 
 import copy

@@ -45,7 +45,7 @@ def frame(found: Study) -> pd.DataFrame:
                     "detectable": one.detectable,
                     "same_systems": _same(found, claim.row, claim.baseline, scope),
                     "underpowered": claims.underpowered(one.detectable, measure),
-                    "verdict": claims.verdict(claim.published, one.estimate, one.low, one.high, float(q), measure),
+                    "verdict": claims.verdict(claim.published, one, float(q), measure),
                 }
             )
     return pd.DataFrame(lines)

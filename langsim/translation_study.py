@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from langsim import bootstrap, papers, results, table2, tuning
-from langsim.bootstrap import Difference, Interval
+from langsim.bootstrap import REPLICATES, Difference, Interval
 from langsim.cells import Scores
 from langsim.profiles import Tuning
 from langsim.readings import Prose, prose
@@ -22,7 +22,6 @@ from langsim.table2 import Plan
 
 AVERAGE = "Avg."
 ORDER = (*METHODS, *CONTROLS)
-REPLICATES = 2000
 SHOWN = {"bleu": "BLEU", "chrf": "chrF2", "spbleu": "spBLEU"}  # measures, as they are written
 
 Row = Mapping[str, Sequence[System]]  # target -> its systems, one a seed

@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from langsim import claims, papers
+from langsim import claims, papers, statement_grid
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED
+from langsim.bootstrap import Difference
 from langsim.errors import Failure, UsageError
 
 
@@ -35,6 +37,7 @@ def test_a_best_row_is_the_best_in_print_and_its_rival_the_best_of_the_baselines
         (1.6, 2.0, 1.0, 3.0, 0.01, SAME),
         (1.6, -2.0, -3.0, -1.0, 0.01, OPPOSITE),
         (1.6, 2.0, 0.1, 3.0, 0.05, UNDECIDED),
+        (1.6, 2.0, 0.1, 3.0, 0.045, UNDECIDED),  # 2,000 resamples can't tell it from 0.05
         (-1.6, -2.0, -3.0, -1.0, 0.01, SAME),
         (0.0, 0.1, -0.3, 0.4, 0.6, SAME),
         (0.0, 0.1, -0.6, 0.4, 0.6, UNDECIDED),
@@ -43,7 +46,8 @@ def test_a_best_row_is_the_best_in_print_and_its_rival_the_best_of_the_baselines
     ],
 )
 def test_verdicts(published, estimate, low, high, p, expected):
-    assert claims.verdict(published, estimate, low, high, p, "bleu") == expected
+    found = Difference(estimate, low, high, 0.5, np.array([]), p=p, detectable=1.0)
+    assert claims.verdict(published, found, p, "bleu") == expected
 
 
 def test_power_and_missing_statements():
@@ -77,7 +81,8 @@ def test_statements_are_shown_with_what_they_compare():
     nothing = dict.fromkeys(("estimate", "low", "high", "p", "adjusted"), math.nan)
     missing = dict(zip(names.split(), better, strict=True)) | nothing | {"note": "no row 2;2;8"}
     stated = pd.concat([pd.DataFrame([better, worse], columns=names.split()), pd.DataFrame([missing])])
-    head, _, first, second, third = claims.shown(stated, digits=1, measure="chrF2", unit="spBLEU").text.splitlines()
+    text = statement_grid.shown(stated, digits=1, measure="chrF2", unit="spBLEU").text
+    head, _, first, second, third = text.splitlines()
     assert head == "| statement, chrF2 | ours (95% interval) | verdict |"
     assert first.split(" | ") == [
         "| it is better<br><small>2;2;8\\* − Ft-all, AVG</small>",
@@ -86,4 +91,4 @@ def test_statements_are_shown_with_what_they_compare():
     ]
     assert "<small>Ft-all, H2H</small>" in second and "<small>stated: lower</small>" in second and SAME in second
     assert third.split(" | ")[1].startswith("–<br>") and third.endswith("| undecided: no row 2;2;8 |")
-    assert claims.shown(stated[:0], digits=1).text.startswith("No statement")
+    assert statement_grid.shown(stated[:0], digits=1).text.startswith("No statement")

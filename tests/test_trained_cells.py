@@ -2,8 +2,9 @@
 
 import pytest
 
-from langsim import cells, profiles, sweep, table2, tuning
+from langsim import cells, masked_sweep, pretraining, profiles, sweep, table2, tuning
 from langsim.lslo import procedures as lslo
+from langsim.lslo import study
 from langsim.lslo import sweep as lslo_sweep
 from langsim.lslo_settings import LSLoSettings
 from langsim.profiles import Tuning
@@ -47,6 +48,14 @@ def test_the_learning_rates_of_part_2_are_the_best_of_their_sweep():
     assert lslo_sweep.interior("mini") == {"lslo": True, "everything": True}, "a wider grid might have a better one"
 
 
+@pytest.mark.parametrize(("scope", "measure"), [("AVG", "chrf"), ("H2H", "spbleu"), ("AVG", "nll")])
+def test_what_directions_add_is_the_difference_that_is_tested(scope, measure):
+    """One from the scores that the cells hold, one from their translations scored again (or their clusters)."""
+    found = study.study(profiles.resolve("mini", kind=LSLoSettings), "lslo-table1", only=["Pretrain", "Ft-all"])
+    parts, tested = (ask("Ft-all", "Pretrain", scope, measure) for ask in (found.parts, found.difference))
+    assert parts.sum() == pytest.approx(tested.estimate, abs=1e-3) and abs(tested.estimate) > 3e-3
+
+
 def test_means_of_part_2_are_compared_more_closely_than_single_directions():
     saved = {"nll": [4.0, 5.0], "means": {"nll": {"AVG": 4.5, "H2H": 4.0}, "chrf": {"AVG": 20.0}}, "chrf": [20.0]}
     saved |= {"curve": [{"watched": {"AVG": 4.0}}], "clusters": {"sums": ["1 2"]}, "hypotheses": [["a"]]}
@@ -66,3 +75,13 @@ def test_a_tolerance_holds_for_what_is_under_its_name():
         "the nearest name counts"
     )
     assert len(cells._differences({"cost": 1.2}, {"cost": 1.0}, {"co": 9.0})) == 1, "a whole name"
+
+
+# Part III ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_learning_rates_of_the_masked_models_are_the_best_of_their_pilots():
+    table = masked_sweep.table()
+    assert list(table) == sorted(masked_sweep.RATES) and table.notna().all(axis=None)
+    recipes = {name: pretraining.recipe(name)["training"]["learning_rate"] for name in table.index}
+    assert masked_sweep.best() == recipes

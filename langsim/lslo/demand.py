@@ -235,15 +235,14 @@ def weighting_reading(found: Demand) -> Prose:
     """fc against attention in each stack, matrices weighted by size (the statement) and all alike."""
     told = []
     for stack, part in _stacks(found):
-        fc = part["kind"].isin(FEED_FORWARD)
-        if fc.all() or not fc.any():
+        placed = part.assign(fc=part["kind"].isin(FEED_FORWARD))
+        if placed["fc"].nunique() < 2:
             return prose("Only one of fc and attention has LoRAs here.")
-        (sized, alike), (sized_other, alike_other) = (
-            (100 * np.average(one["demand"], weights=one["size"]), 100 * one["demand"].mean())
-            for one in (part[fc], part[~fc])
+        by_size, by_one = (
+            mean(weighed, ["fc"]).set_index("fc")["demand"] for weighed in (placed, placed.assign(size=1))
         )
-        by_size, by_one = number(float(sized - sized_other), 1), number(float(alike - alike_other), 1)
-        told.append(f"{stack} {by_size}, or {by_one} with all matrices alike")
+        sized, alike = (number(100 * float(one[True] - one[False]), 1) for one in (by_size, by_one))
+        told.append(f"{stack} {sized}, or {alike} with all matrices alike")
     return prose(
         f"fc minus attention, in percent of a matrix, matrices weighted by their size as in the statement: "
         f"{'; '.join(told)}."

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from langsim.bootstrap import LEVEL, POWER, Difference, tested
+from langsim.bootstrap import LEVEL, POWER, REPLICATES, Difference, tested
 from langsim.errors import UsageError
 from langsim.lslo.directions import Direction, labels
-
-REPLICATES = 2000
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from langsim import claims
+from langsim import claims, statement_grid
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED, holm
 from langsim.bootstrap import Difference
 from langsim.lslo.curves import Curves
@@ -206,7 +206,7 @@ def shown(stated: pd.DataFrame, measure: str = "") -> Prose:
     """
     chosen = stated[stated["measure"] == measure] if measure else stated[~stated["measure"].isin(MEASURES)]
     options = {"measure": NAMES[measure], "unit": NAMES["spbleu"]} if measure else {}
-    return claims.shown(chosen, digits=3 if measure in ("", NLL) else 2, **options)
+    return statement_grid.shown(chosen, digits=3 if measure in ("", NLL) else 2, **options)
 
 
 def directions_reading(stated: pd.DataFrame, evidence: Mapping[str, Evidence]) -> Prose:

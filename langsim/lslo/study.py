@@ -183,16 +183,16 @@ class Study:
     # Can overfitting be seen here? -------------------------------------------------------------------------------
 
     @property
-    def came(self) -> str | None:
-        """The row of the model as it came."""
+    def pretrained(self) -> str | None:
+        """The row of the model as it came, where there is one."""
         return next((row for row, jobs in self.rows.items() if jobs[0].experiment.trains == "nothing"), None)
 
     def separation(self) -> Difference | None:
         """Of the model as it came: nats per text within the first class minus within the last. None where there are no
         two classes, or no such row."""
-        return None if self.came is None else self.apart(*self.per_text(self.came))
+        return None if self.pretrained is None else self.first_minus_last(*self.per_text(self.pretrained))
 
-    def apart(self, values: np.ndarray, texts: intervals.Texts) -> Difference | None:
+    def first_minus_last(self, values: np.ndarray, texts: intervals.Texts) -> Difference | None:
         """A row's numbers within the first class minus within the last; None where there are no two classes."""
         first, *_, last = [*self.counts] * 2
         if first == last:

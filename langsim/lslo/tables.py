@@ -129,14 +129,14 @@ def precondition_reading(found: Study) -> Prose:
     if apart is None:
         return prose("There are no two classes here, or no model as it came.")
     first, *_, last = [*found.counts]
-    came = found.came
+    came = found.pretrained
     named, (nats, _), tokens = directions.labels(found.classes), found.per_text(came), found.values(came, NLL)
     there = {scope: [named[one] == scope for one in found.directions(NLL)] for scope in (first, last)}
     told = [
         f"{scope} {number(nats[:, own].mean(), 1)} ({number(tokens[:, own].mean())} per token)"
         for scope, own in there.items()
     ]
-    first_rule = found.apart(tokens, found.texts(came))
+    first_rule = found.first_minus_last(tokens, found.texts(came))
     why = found.untestable([row for row in found.rows if row != came])
     return prose(
         f"Nats per text of the model as it came: {' and '.join(told)}; "

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from langsim import claims, ranking_chance
+from langsim import claims, ranking_chance, statement_grid
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED, holm
 from langsim.bootstrap import Difference
 from langsim.claims import Statement
@@ -254,7 +254,7 @@ def _verdict(row: object) -> str:
 
 def shown(stated: pd.DataFrame) -> Prose:
     """The statements for a page."""
-    return claims.shown(stated, digits=1)
+    return statement_grid.shown(stated, digits=1)
 
 
 def reading(stated: pd.DataFrame) -> Prose:
