@@ -292,22 +292,29 @@ def grids(panels: Mapping[str, pd.DataFrame], *, label: str, columns: int = 1, n
 
 
 def curves(
-    panels: Mapping[str, pd.DataFrame], *, xlabel: str, ylabel: str, line: float | None = None, words: str = ""
+    panels: Mapping[str, pd.DataFrame],
+    *,
+    xlabel: str,
+    ylabel: str,
+    line: float | None = None,
+    lines: Mapping[str, float] | None = None,
+    words: str = "",
 ) -> Figure:
     """Lines over steps with bands, up to six, told apart by colour, dash and mark; panels below each other.
 
     Args:
         panels: title to a frame with columns series, x, value, low, high (NaN: no band).
-        line: a horizontal line, called `words`.
+        line: a horizontal line, called `words`. lines: title to a line of that panel alone.
     """
+    levels = dict.fromkeys(panels, line) | dict(lines or {})
     series = list(dict.fromkeys(name for frame in panels.values() for name in frame["series"]))
     styles = {name: _LINES[place % len(_LINES)] for place, name in enumerate(series)}
     with house_style():
-        figure = blank(3.0 * len(panels) + 0.5 + 0.3 * math.ceil((len(series) + (line is not None)) / 2))
+        figure = blank(3.0 * len(panels) + 0.5 + 0.3 * math.ceil((len(series) + bool(words)) / 2))
         grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
         for axes, (title, frame) in zip(grid.flat, panels.items(), strict=True):
-            if line is not None:
-                axes.axhline(line, color=FAINT, linewidth=1.5, label=words)
+            if levels[title] is not None:
+                axes.axhline(levels[title], color=FAINT, linewidth=1.5, label=words)
             for name, part in frame.groupby("series", sort=False):
                 mark, dash, colour = styles[name]
                 axes.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.1, linewidth=0)

@@ -19,6 +19,7 @@ from langsim.footprint import CHARACTERS_PER_TOKEN, PROCESS_BYTES, largest_batch
 from langsim.lslo_settings import LSLoSettings
 from langsim.paths import DATA
 from langsim.profiles import Settings, Tuning
+from langsim.xsns.settings import XSNSSettings
 
 COLUMNS = ("notebook", "state", "time", "memory", "disk", "output")
 
@@ -162,6 +163,10 @@ def row(item: runner.Run) -> list[str]:
         from langsim.lslo import costs as lslo_costs
 
         cost = lslo_costs.estimate(item.settings, item.name)
+    elif isinstance(item.settings, XSNSSettings):
+        from langsim.xsns import costs as xsns_costs
+
+        cost = xsns_costs.estimate(item.settings, item.name)
     else:
         cost = estimate(item.settings, item.name)
     if isinstance(item.settings, Tuning):

@@ -51,7 +51,7 @@ def sub_networks(
                 continue
             both = masks[target].astype(int) + 2 * masks[code].astype(int)
             grid[2, place].imshow(both, cmap=ListedColormap(_SHARED), vmin=0, vmax=3)
-            grid[2, place].set_xlabel(f"{jaccard[code]:.3f} of all")
+            grid[2, place].set_xlabel(f"Jaccard {jaccard[code]:.3f}")
             _frame(grid[2, place])
         for row, words in enumerate(("1, 2  Fisher values", "3  the top p", "4  what is shared")):
             grid[row, 0].set_ylabel(words, fontsize=SMALLEST)

@@ -226,8 +226,10 @@ def dependencies(item: Run) -> dict[str, str]:
     data = [p for p in DATA.rglob("*") if p.is_file() and not _reference_result(p, item.settings.profile)]
     sides = item.settings.sides
     users = {f"your data{' 2' * n}": Path(side.data) for n, side in enumerate(sides) if side.data}
-    checkpoint = Path(item.settings.model)
-    folders = {"model": checkpoint} if checkpoint.is_dir() else {}
+    if labelled := getattr(item.settings, "tasks_path", ""):
+        users["your labelled data"] = Path(labelled)
+    named = [item.settings.model, *getattr(item.settings, "other_models", [])]
+    folders = {f"model{f' {n}' * bool(n)}": Path(name) for n, name in enumerate(named) if Path(name).is_dir()}
     if any(side.corpus == "ntrex" for side in sides):
         folders["ntrex"] = open_data.root() / open_data.collection("ntrex").folder
     return {

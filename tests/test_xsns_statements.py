@@ -236,6 +236,7 @@ def test_what_a_run_leaves_out_is_said(xsns_settings):
     assert "leaves out the task of Table 4" in str(tables.table4_shown(tables.table4({})))
     assert tables.table4_dots(tables.table4({})) == {} == tables.table4_lines(tables.table4({}))
     assert "nothing to check" in str(setting.validity_shown(tables.model_validity({})))
+    assert "nothing to check" in str(setting.validity_reading(tables.model_validity({})))
     empty = mixtures.frame({}, xsns_settings.model_copy(update={"mixed_tasks": []}))
     assert empty.empty and "`mixed_tasks`" in str(mixtures.reading(empty)) and "Nothing" in str(mixtures.table(empty))
     assert mixtures.panels(empty) == {} and "Nothing" in str(choices.summary(choices.low_frame({})))

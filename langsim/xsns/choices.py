@@ -12,6 +12,8 @@ from langsim.tasks.validity import baselines as trivial_scores
 from langsim.xsns import ranking_study, resampling
 from langsim.xsns.evidence import ENGLISH, Evidence
 from langsim.xsns.ranking_study import OURS, RELIABILITY, TRANSFERS
+from langsim.xsns.setting import marked
+from langsim.xsns.settings import XSNSSettings
 
 CHOICES = ("English", "X-SNS", "best", "mean of all")
 
@@ -53,6 +55,11 @@ def better(frame: pd.DataFrame, ours: str = "X-SNS", theirs: str = "English") ->
     """Mean over targets of one choice minus another, in points, over targets that have both."""
     wide = frame.pivot(index="target", columns="choice", values="value")
     return resampling.over_targets((wide[ours] - wide[theirs]).tolist())
+
+
+def figure1_task(settings: XSNSSettings) -> str:
+    """The task of Figure 1: that of Table 4 (NER), or the first one where a run leaves it out."""
+    return settings.compared_task if settings.compared_task in settings.tasks else settings.tasks[0]
 
 
 def panels(frame: pd.DataFrame, *tasks: str) -> dict[str, pd.DataFrame]:
@@ -130,6 +137,11 @@ def gap_matrix(one: Evidence) -> pd.DataFrame:
     own = np.array([gold.at[code, code] for code in trained])
     matrix = gold.sub(own, axis=0)
     return matrix.mask(matrix.index.to_numpy()[:, None] == matrix.columns.to_numpy()[None, :])
+
+
+def gap_groups(evidence: Mapping[str, Evidence]) -> dict[str, np.ndarray]:
+    """Task (marked where it decides nothing) to all of its gaps: what `drawings.boxes` takes."""
+    return {marked(name, one.testable): gap_matrix(one).to_numpy().ravel() for name, one in evidence.items()}
 
 
 def spread(one: Evidence, *, replicates: int = 2000, seed: int = 0) -> Difference:

@@ -19,7 +19,7 @@ from langsim.bootstrap import Difference
 from langsim.matching import rank
 from langsim.readings import Prose, number, prose
 from langsim.xsns import evidence as gathering
-from langsim.xsns import procedures, resampling
+from langsim.xsns import labelled, procedures, resampling
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.procedures import BASELINES, SUBNETWORKS, TRANSFER, Job
 from langsim.xsns.ranking_study import OURS
@@ -78,6 +78,14 @@ def jobs(settings: XSNSSettings) -> list[Job]:
     if not tasks or not _ready(settings, tasks):
         return []
     return [job for one in gathering.gather(settings, tasks).values() for job in jobs_of(one)]
+
+
+def at_most(settings: XSNSSettings) -> int:
+    """How many there can be: methods may choose the same."""
+    tasks, seeds = settings.mixed
+    given = {task: labelled.load(settings, task) for task in tasks}
+    targets = sum(len(set(task.languages) - set(settings.targets_only(name))) for name, task in given.items())
+    return targets * (len(METHODS) + 1) * len(seeds)
 
 
 def jobs_of(one: Evidence) -> list[Job]:
@@ -165,7 +173,8 @@ def reading(found: pd.DataFrame) -> Prose:
         if not part["testable"].all():
             told.append(f"{task} is not testable here, and decides nothing.")
             continue
-        best = next(name for name in part["method"] if name.startswith(f"{BEST}-") and name != SINGLE)
+        several = (name for name in part["method"] if name.startswith(f"{BEST}-") and name != SINGLE)
+        best = next(several, "")  # none where a target has too few candidates
         pairs = [(best, SINGLE), (OURS, SINGLE), (OURS, RANDOM)]
         words = []
         for ours, theirs in pairs:

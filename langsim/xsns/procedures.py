@@ -37,6 +37,7 @@ MEASURES = ("entity_f1", "token_f1", "accuracy", "sentence_accuracy", "squad_f1"
 # cell is made again. Tiny cells made with 1 and with 2 threads (`repeated`) differed by 0 (entities) and 1.5 points
 # (paraphrases, a model at chance); this is some three times that. To be stated anew from the real cells.
 REPEATED = 5.0
+MINUTES = {TRANSFER: 0.5, SUBNETWORKS: 1.0, BASELINES: 0.3, MIXTURES: 1.5}  # of a cell at mini, on one core
 TOLERANCES = dict.fromkeys(MEASURES, REPEATED)
 TOLERANCES |= {"validation": 2 * REPEATED, "loss": 1.0} | dict.fromkeys(("curve", "epochs", "best_epoch"), math.inf)
 TOLERANCES_SUBNETWORKS = {"jaccard": 0.02, "nats": 0.02, "mass": math.inf, "unknown": 0.001}
@@ -262,14 +263,20 @@ def _computed(cell: Cell) -> Scores:
     return compute(settings, cell.kind, job_of(settings, cell.id))
 
 
-@cells.procedure(TRANSFER, version=VERSION, minutes=0.5, plan=partial(plan, TRANSFER), tolerances=TOLERANCES)
+@cells.procedure(
+    TRANSFER, version=VERSION, minutes=MINUTES[TRANSFER], plan=partial(plan, TRANSFER), tolerances=TOLERANCES
+)
 def transfer_cell_scores(cell: Cell) -> Scores:
     """One source of a task, fine-tuned with one seed, scored in every target."""
     return _computed(cell)
 
 
 @cells.procedure(
-    SUBNETWORKS, version=VERSION, minutes=1, plan=partial(plan, SUBNETWORKS), tolerances=TOLERANCES_SUBNETWORKS
+    SUBNETWORKS,
+    version=VERSION,
+    minutes=MINUTES[SUBNETWORKS],
+    plan=partial(plan, SUBNETWORKS),
+    tolerances=TOLERANCES_SUBNETWORKS,
 )
 def subnetwork_cell_scores(cell: Cell) -> Scores:
     """Sub-networks of all languages of a task, of one kind and seed, compared at every share and size."""
@@ -277,14 +284,20 @@ def subnetwork_cell_scores(cell: Cell) -> Scores:
 
 
 @cells.procedure(
-    BASELINES, version=VERSION, minutes=0.3, plan=partial(plan, BASELINES), tolerances=TOLERANCES_BASELINES
+    BASELINES,
+    version=VERSION,
+    minutes=MINUTES[BASELINES],
+    plan=partial(plan, BASELINES),
+    tolerances=TOLERANCES_BASELINES,
 )
 def baseline_cell_scores(cell: Cell) -> Scores:
     """All baselines of one task with one model."""
     return _computed(cell)
 
 
-@cells.procedure(MIXTURES, version=VERSION, minutes=1.5, plan=partial(plan, MIXTURES), tolerances=TOLERANCES)
+@cells.procedure(
+    MIXTURES, version=VERSION, minutes=MINUTES[MIXTURES], plan=partial(plan, MIXTURES), tolerances=TOLERANCES
+)
 def mixture_cell_scores(cell: Cell) -> Scores:
     """Several sources of a task together, fine-tuned with one seed, scored in every target."""
     return _computed(cell)

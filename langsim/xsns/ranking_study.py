@@ -35,6 +35,8 @@ RELIABILITY = 0.5  # of the mean over seeds as a ranking of a target's sources, 
 SPREAD = 0.0  # variance between sources beyond that between seeds, in squared points: more than this
 
 Predictions = dict[str, list[pd.DataFrame]]
+COLUMNS = ("predictor", "metric", "value", "low", "high", "authors", "chance", "line", "p")  # of a study's table
+COLUMNS += ("difference", "difference_low", "difference_high", "difference_p")
 
 
 # What is compared ---------------------------------------------------------------------------------------------------

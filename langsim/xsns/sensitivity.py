@@ -50,7 +50,10 @@ def frame(evidence: Mapping[str, Evidence], axis: Axis) -> pd.DataFrame:
     random rankings stay below, in percent."""
     rows = []
     for name, one in evidence.items():
-        line = 100 * ranking_chance.chance(one.gold, one.predictions[OURS]).line(METRIC)
+        try:
+            line = 100 * ranking_chance.chance(one.gold, one.predictions[OURS]).line(METRIC)
+        except UsageError:  # gold scores that are all the same: nothing is ranked at any value
+            line = np.nan
         for series in (OURS, CENTRED, *NULLS.values()):
             for value in grid(one, axis):
                 low = high = middle = np.nan
@@ -85,6 +88,11 @@ def panels(found: pd.DataFrame, axis: Axis) -> dict[str, pd.DataFrame]:
         marked(str(task), bool(part["testable"].all())): part[["series", "x", "value", "low", "high"]]
         for task, part in shown.groupby("task", sort=False)
     }
+
+
+def lines(found: pd.DataFrame) -> dict[str, float]:
+    """Title of a panel to what 95% of random rankings stay below."""
+    return {marked(row.task, row.testable): float(row.line) for row in found.drop_duplicates("task").itertuples()}
 
 
 def contrast(one: Evidence, axis: Axis, ours: Sequence[float], theirs: Sequence[float]) -> Difference:
@@ -128,10 +136,10 @@ def reading(evidence: Mapping[str, Evidence], axis: Axis) -> Prose:
         if part.empty:
             continue
         best, worst = part.loc[part["value"].idxmax()], part.loc[part["value"].idxmin()]
-        what = "p" if axis == "p" else "texts"
+        at = "p = {:g}" if axis == "p" else "{:g} texts"
         told.append(
-            f"**{name}**: greatest at {what} = {best[axis]:g} ({number(best['value'], 1)}), least at {worst[axis]:g} "
-            f"({number(worst['value'], 1)})."
+            f"**{name}**: greatest at {at.format(best[axis])} ({number(best['value'], 1)}), least at "
+            f"{at.format(worst[axis])} ({number(worst['value'], 1)})."
         )
     if not told:
         return prose("No task can be tested here, so these curves decide nothing.")

@@ -21,6 +21,29 @@ METRICS = {
     "sentence_accuracy": "mean accuracy of a sentence's tokens",
 }
 NOT_TESTABLE = "†"  # marks a task that decides nothing
+# By the name of a task's data: what it measures, and what it can't.
+MEASURED = {
+    "mini-ner": "Names of places, languages and currencies from CLDR stand in translated messages, and the model "
+    "marks where they begin and end and of which kind they are. It can tell whether knowledge of names carries "
+    "over; it says nothing of names that are inflected, nor of persons and organisations.",
+    "mini-pos": "Every word of localized dates, times, amounts and quantities gets the field that it was printed "
+    "for. It can tell whether reading such expressions carries over; of syntax, and so of what the paper's task "
+    "is about, it says nothing.",
+    "mini-nli": "Does an interval of days or of a quantity follow from another one, contradict it, or neither? It "
+    "can tell whether reading and comparing numbers carries over; no sentence is understood.",
+    "mini-pi": "Do two renderings of a date, an amount or a quantity mean the same value, where one field may have "
+    "been changed? It can tell whether forms of one value are related in another language too; paraphrase by "
+    "other words is not in it.",
+    "mini-qa": "A list of localized fields is the context, the question names one of them in another form, and its "
+    "value is the answer. It can tell whether matching of forms carries over; no sentence has to be read for it.",
+    "ud-pos": "Parts of speech of the words of treebanks, as in the paper, with a few hundred sentences to train "
+    "on. Treebanks differ in text and conventions, so that a source may be good for its annotators rather than "
+    "its language.",
+    "uner": "Persons, organisations and places in sentences of treebanks, annotated alike in all languages. There "
+    "are few entities in a few hundred sentences, and languages without a dev split are targets only.",
+    "xquad": "Questions about paragraphs, translated by professionals from one English text. Languages say the "
+    "same, which is fair to sources; but all of it is translation.",
+}
 
 
 def reading(settings: XSNSSettings) -> Prose:
@@ -53,6 +76,17 @@ def _task_line(settings: XSNSSettings, name: str) -> str:
         + (f". Not there: {lost}" if lost else "")
         + "."
     )
+
+
+def tasks_reading(settings: XSNSSettings) -> Prose:
+    """What each task measures and what it can't, with what its data says of itself."""
+    lines = []
+    for name in settings.tasks:
+        task = labelled.load(settings, name)
+        words = MEASURED.get(task.name, "")
+        if words or task.notes:
+            lines.append(" ".join([f"**{name}** (`{task.name}`):", words, *task.notes]).replace(":  ", ": "))
+    return bullets(*lines) if lines else prose("What these tasks measure, those know who made them.")
 
 
 def untrained(settings: XSNSSettings) -> list[str]:
@@ -128,8 +162,10 @@ def validity_shown(frame: pd.DataFrame) -> pd.DataFrame | Prose:
 
 def validity_reading(frame: pd.DataFrame) -> Prose:
     """The thresholds, and the reasons of the tasks that miss them."""
+    if frame.empty:
+        return prose("This run has nothing to check here.")
     lost = frame[~frame["testable"]]
-    told = [f"**{row.task}** is not testable here: {row.why}." for row in lost.itertuples()]
+    told = [f"**{row.task}** is not testable here: {row.why}.".replace(" -", " −") for row in lost.itertuples()]
     whole = (
         "All tasks pass."
         if lost.empty

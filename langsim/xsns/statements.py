@@ -264,7 +264,9 @@ def reading(stated: pd.DataFrame) -> Prose:
     silent = int((stated["note"] != "").sum())
     weak = int((stated["underpowered"] & (stated["verdict"] == UNDECIDED) & (stated["note"] == "")).sum())
     return prose(
-        f"Of {len(stated)} statements: {names}.",
+        f"Of {len(stated)} statement{'s' * (len(stated) != 1)}: {names}.",
         f"{silent} can't be tested here." if silent else "",
-        f"{weak} are underpowered: a difference of the size in question could not have been found." if weak else "",
+        f"{weak} {'is' if weak == 1 else 'are'} underpowered: such a difference could not have been found."
+        if weak
+        else "",
     )

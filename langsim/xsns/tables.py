@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from langsim import papers
-from langsim.readings import Prose, number, prose
+from langsim import languages, papers
+from langsim.errors import UsageError
+from langsim.readings import Prose, boxed, number, prose
 from langsim.xsns import evidence as gathering
 from langsim.xsns import procedures, ranking_study
 from langsim.xsns.evidence import Evidence
@@ -20,6 +21,8 @@ PRINTED = {OURS: "X-SNS", "L2V": "L2V", "LEX": "LEX", "SuE": "SuE", "EMB": "EMB"
 # A kind of sub-network -> the corpus and the output of Table 1.
 PRINTED_KINDS = {"task-head": ("T", "T"), "task-lm": ("T", "L"), "general-lm": ("W", "L")}
 FAMILIES = {"bert": "mBERT", "xlm-roberta": "XLM-R", "mt5": "mT5"}  # of Table 4, by a model's architecture
+# What a chart shows of Table 2: the paper's, and what tells whether X-SNS is more than its nulls. The table has all.
+DRAWN = (OURS, CENTRED, *NULLS.values(), "L2V", "LEX", "SuE", "EMB")
 _PERCENT = ("value", "low", "high", "authors", "chance", "line", "difference", "difference_low", "difference_high")
 
 
@@ -34,12 +37,13 @@ def ranked(one: Evidence, names: Sequence[str] = (), *, ours: str = OURS, replic
     A predictor that ranks nothing (constant, not available) has rows without numbers, and `note` says why.
     """
     chosen = {name: own for name, own in one.predictions.items() if not names or name in names}
-    found = ranking_study.study(one.gold, chosen, ours=ours, replicates=replicates or one.settings.replicates)
-    frame = found.table.assign(note="")
-    empty = [
-        {"predictor": name, "metric": metric, "note": why} for name, why in found.unranked.items() for metric in METRICS
-    ]
-    frame = pd.concat([frame, pd.DataFrame(empty)], ignore_index=True) if empty else frame
+    try:
+        found = ranking_study.study(one.gold, chosen, ours=ours, replicates=replicates or one.settings.replicates)
+        frame, unranked = found.table.assign(note=""), found.unranked
+    except UsageError as error:  # gold scores that are all the same, say: there is nothing to rank
+        frame, unranked = pd.DataFrame(columns=ranking_study.COLUMNS), dict.fromkeys(chosen, str(error))
+    empty = [{"predictor": name, "metric": metric, "note": why} for name, why in unranked.items() for metric in METRICS]
+    frame = pd.DataFrame([*frame.to_dict("records"), *empty], columns=[*ranking_study.COLUMNS, "note"])
     frame[list(_PERCENT)] = 100 * frame[list(_PERCENT)].astype(float)
     frame["metric"] = frame["metric"].map(METRICS)
     frame.insert(0, "task", one.name)
@@ -49,6 +53,26 @@ def ranked(one: Evidence, names: Sequence[str] = (), *, ours: str = OURS, replic
 def compared(one: Evidence) -> str:
     """The prediction of the first kind that Table 1 compares with the others: from as many texts as they have."""
     return AS_MANY if AS_MANY in one.predictions else OURS
+
+
+# The matrix -----------------------------------------------------------------------------------------------------------
+
+
+def families(one: Evidence) -> dict[str, str]:
+    """Language -> family, of the languages that are sources and targets, family by family: for `figures.heatmap`."""
+    both = [code for code in one.pool if code in one.sources]
+    found = {code: languages.get(code).family for code in both}
+    return dict(sorted(found.items(), key=lambda item: (item[1], item[0])))
+
+
+def matrix(one: Evidence, *, centred: bool = False) -> pd.DataFrame:
+    """(L, L) similarities of sub-networks of these languages, mean over seeds; a language with itself is 1 (NaN where
+    centred). The main effects are those of all languages of the task."""
+    codes = list(families(one))
+    found = one.prediction(CENTRED if centred else OURS).loc[codes, codes].copy()
+    values = found.to_numpy(copy=True)
+    np.fill_diagonal(values, np.nan if centred else 1.0)
+    return pd.DataFrame(values, found.index, found.columns)
 
 
 # Table 1 ------------------------------------------------------------------------------------------------------------
@@ -102,13 +126,24 @@ def table2_shown(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     shown = _shown(part, list(part["predictor"]))
     ours = part[part["predictor"] == OURS].set_index("metric")
     shown.loc["95% of random rankings are below"] = {name: number(ours.loc[name, "line"], 1) for name in shown.columns}
-    return shown.rename_axis(columns=f"{marked(task, bool(part['testable'].all()))} ({part['languages'].iloc[0]})")
+    return shown.rename_axis(
+        columns=f"{marked(task, bool(part['testable'].all()))} ({part['languages'].iloc[0]} sources)"
+    )
+
+
+def table2_tables(frame: pd.DataFrame) -> Prose:
+    """All tasks below each other, each with its name and the number of its sources."""
+    parts = []
+    for task in dict.fromkeys(frame["task"]):
+        table = table2_shown(frame, task)
+        parts += [f"**{table.columns.name}**", boxed(table.rename_axis(columns=None))]
+    return Prose("\n\n".join(parts))
 
 
 def table2_dots(frame: pd.DataFrame, metric: str = "NDCG@3") -> dict[str, pd.DataFrame]:
-    """Task to what `charts.dots` takes: ours and the published numbers."""
-    found = {}
-    for task, part in frame[frame["metric"] == metric].groupby("task", sort=False):
+    """Task to what `charts.dots` takes: ours and the published numbers, of the predictions that are drawn."""
+    found, wanted = {}, (frame["metric"] == metric) & frame["predictor"].isin(DRAWN)
+    for task, part in frame[wanted].groupby("task", sort=False):
         title = marked(str(task), bool(part["testable"].all()))
         ours = part[["predictor", "value", "low", "high"]].assign(series="ours").rename(columns={"predictor": "row"})
         theirs = ours.assign(value=part["published"], low=np.nan, high=np.nan, series="published")
@@ -255,7 +290,7 @@ def _shown(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     for name, row in zip(names, frame.itertuples(), strict=True):
         text = number(row.value, 1)
         found.setdefault(name, {})[row.metric] = (
-            text if np.isnan(row.low) else f"{text} ({number(row.low, 1)}–{number(row.high, 1)})"
+            text if np.isnan(row.low) else f"{text} ({number(row.low, 1)} to {number(row.high, 1)})"
         )
         if not np.isnan(row.published):
             found.setdefault(f"{name}, published", {})[row.metric] = f"{row.published:.2f}"
