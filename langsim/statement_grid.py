@@ -44,7 +44,7 @@ def _compared(row: Any) -> str:
 
 def _estimate(row: Any, digits: int) -> str:
     low, estimate, high = (number(value, digits) for value in (row.low, row.estimate, row.high))
-    return estimate if math.isnan(row.estimate) else f"{estimate} ({low} to {high})"
+    return estimate if math.isnan(row.low) else f"{estimate} ({low} to {high})"
 
 
 def _said(row: Any, unit: str) -> str:

@@ -11,7 +11,7 @@ from langsim.readings import Prose, number, prose
 from langsim.tasks.validity import baselines as trivial_scores
 from langsim.xsns import ranking_study, resampling
 from langsim.xsns.evidence import ENGLISH, Evidence
-from langsim.xsns.ranking_study import OURS, RELIABILITY, TRANSFERS
+from langsim.xsns.ranking_study import OURS, TRANSFERS
 from langsim.xsns.setting import marked
 from langsim.xsns.settings import XSNSSettings
 
@@ -198,8 +198,7 @@ def zero_shot(one: Evidence) -> dict[str, object]:
     reasons = []
     if not reached - trivial >= TRANSFERS:
         reasons.append(f"models are {reached - trivial:+.1f} points from a trivial baseline ({TRANSFERS:g} are asked)")
-    if not reliable >= RELIABILITY:
-        reasons.append(f"seeds agree on the sources with a reliability of {reliable:.2f} ({RELIABILITY:g} is asked)")
+    reasons += ranking_study.disagreement(reliable)
     return {"trivial": trivial, "transfer": reached, "reliability": reliable, "reasons": reasons}
 
 

@@ -285,11 +285,19 @@ def _reasons(own: float, across: float, reliable: float, spread: float) -> tuple
         )
     if not across >= TRANSFERS:
         found.append(f"in others they are {across:+.1f} points from it ({TRANSFERS:g} are asked)")
-    if not reliable >= RELIABILITY:
-        found.append(f"seeds agree on the sources with a reliability of {reliable:.2f} ({RELIABILITY:g} is asked)")
+    found += disagreement(reliable)
     if not spread > SPREAD:
         found.append("sources differ no more than seeds do")
     return tuple(found)
+
+
+def disagreement(reliable: float) -> list[str]:
+    """Why seeds don't tell how good sources are; empty where they do."""
+    if np.isnan(reliable):
+        return ["whether seeds agree on the sources can't be told from one seed or from two candidates"]
+    if reliable < RELIABILITY:
+        return [f"seeds agree on the sources with a reliability of {reliable:.2f} ({RELIABILITY:g} is asked)"]
+    return []
 
 
 def reliability(others: np.ndarray) -> float:

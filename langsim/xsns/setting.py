@@ -86,7 +86,11 @@ def tasks_reading(settings: XSNSSettings) -> Prose:
         words = MEASURED.get(task.name, "")
         if words or task.notes:
             lines.append(" ".join([f"**{name}** (`{task.name}`):", words, *task.notes]).replace(":  ", ": "))
-    return bullets(*lines) if lines else prose("What these tasks measure, those know who made them.")
+    return (
+        bullets(*lines)
+        if lines
+        else prose("These tasks are not the project's own: what they measure, who made them knows.")
+    )
 
 
 def untrained(settings: XSNSSettings) -> list[str]:
