@@ -29,7 +29,7 @@ PROCEDURE_MODULES: tuple[str, ...] = (
     "langsim.sweep",
     "langsim.table2",
     "langsim.lslo.procedures",
-    "langsim.masked_sweep",
+    "langsim.masked_evaluation",
 )
 
 Scores = dict[str, Any]

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from langsim.errors import UsageError
 
 IGNORED = -100
-RATE = 0.15  # of the tokens are hidden
+RATE = 0.15  # of the tokens are hidden, where nothing else is asked for (recipes do)
 SPAN = 3.0  # tokens a span, on average
 SHARES = (0.8, 0.1)  # of the chosen tokens: masked, replaced; the rest stays
 SENTINELS = 100  # as T5 has them

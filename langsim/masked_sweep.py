@@ -1,10 +1,10 @@
-"""How the learning rates of the masked models' recipes were chosen: a short pilot, recorded, on DEV text alone.
+"""Which learning rate suits the masked models' recipes: a short pilot each, on DEV text alone.
 
 Each model is trained for `STEPS` steps from its recipe at four rates, the last part of them on the way down to zero as
-in the recipe; the rate with the least loss on the held-out text of DEV is the recipe's. No task, no language family and
-no published number has a say. The last rate was added when the one before it had the least loss; of two models it is
-the best, at the edge of the grid, and no further one was tried: so short a pilot, most of it warm-up, is kind to high
-rates. A training that fails (its loss is no number) has no loss, and is no candidate.
+in the recipe. No task, no language family and no published number has a say. So short a pilot, most of it warm-up, is
+kind to high rates: a first round of pilots, of recipes that hid 15% of the tokens, had 4e-3 as the best, and what was
+then trained for 7,000 steps at it knew little more than how frequent each token is. A training that fails (its loss is
+no number) has no loss, and is no candidate.
 """
 
 import copy
@@ -24,7 +24,7 @@ from langsim.masked_evaluation import MODELS
 from langsim.readings import Prose, prose
 
 KIND = "masked-sweep"
-VERSION = 1
+VERSION = 2
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 STEPS = 600
 CHECKS = 6
@@ -49,7 +49,7 @@ def plan(profile: str) -> Mapping[str, Mapping[str, str]]:
     return found
 
 
-@cells.procedure(KIND, version=VERSION, minutes=6, plan=plan, tolerances={"loss": 0.05, "held_out": 0.05})
+@cells.procedure(KIND, version=VERSION, minutes=6, plan=plan, tolerances={"loss": 0.02, "held_out": 0.12})
 def sweep_scores(cell: Cell) -> Scores:
     """Held-out loss after each part of a pilot, and the least, in nats a hidden token."""
     name, rate = cell.id.split(".", 1)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from langsim import cells, masked_evaluation, pretraining
+from langsim import cells, corruption, masked_evaluation, pretraining
 
 _KINDS = {
-    "masked-lm": "masked language model, 15% of the tokens chosen anew each time (80% masked, 10% replaced, 10% left)",
-    "span-corruption": "encoder-decoder that restores hidden spans (15% of the tokens, 3 a span on average)",
+    "masked-lm": "masked language model, {} of the tokens chosen anew each time (80% masked, 10% replaced, 10% left)",
+    "span-corruption": "encoder-decoder that restores hidden spans ({} of the tokens, 3 a span on average)",
 }
 
 
@@ -21,13 +21,14 @@ def readme(name: str, card: dict[str, Any]) -> str:
     scores, training = cells.read(cell), card["training"]
     best = min(training["held_out"], key=lambda check: check[2])
     size = (folder / "model.safetensors").stat().st_size / 1e6
+    hidden = f"{recipe['sampling'].get('hidden', corruption.RATE):.0%}"
     shape = ", ".join(f"`{key}` {value}" for key, value in recipe["model"].items())
     budget = recipe["phase"][-1]["until"]
     tokenizer = ", ".join(f"{key} {value}" for key, value in recipe["tokenizer"].items())
     lines = [
         f"# {name}",
         "",
-        f"A small {_KINDS[recipe['objective']]}:",
+        f"A small {_KINDS[recipe['objective']].format(hidden)}:",
         f"`{recipe['architecture']}`, trained by this project on plain text, one language a row, as the measuring",
         "instrument of the `mini` profile. No translation pairs and no labels are in its text.",
         "",
@@ -49,7 +50,8 @@ def readme(name: str, card: dict[str, Any]) -> str:
         "",
         "## Loss while training",
         "",
-        "Nats per hidden token; of spans, sentinels and the end count too.",
+        f"Nats per hidden token; of spans, sentinels and the end count too. In training {hidden} are hidden, in what",
+        f"is held out {corruption.RATE:.0%}.",
         "",
         "| step | million tokens of text | training | held-out |",
         "|---:|---:|---:|---:|",

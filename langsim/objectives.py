@@ -160,9 +160,10 @@ class _PlainText(ABC):
             return tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 
         source = Rows(text, settings, encode, self.separator(tokenizer))
+        hidden = settings["sampling"].get("hidden", corruption.RATE)
         while True:
             rows, rng = source.rows(step, training["tokens_per_batch"], added)
-            batch = self.corrupted([self.framed(tokenizer, row) for row in rows], tokenizer, rng)
+            batch = self.corrupted([self.framed(tokenizer, row) for row in rows], tokenizer, rng, hidden)
             torch.manual_seed(int(rng.integers(2**63)))  # of this step's dropout: the same after a stop as without
             yield batch
             step += 1
@@ -176,7 +177,8 @@ class _PlainText(ABC):
             encoded += tokenizer(texts)["input_ids"] if texts else []
         encoded = sorted((ids for ids in encoded if len(ids) <= training["max_tokens"]), key=len)
         rng = np.random.default_rng(training["seed"])
-        return [self.corrupted(group, tokenizer, rng) for group in grouped(encoded, training["tokens_per_batch"])]
+        groups = grouped(encoded, training["tokens_per_batch"])
+        return [self.corrupted(group, tokenizer, rng, corruption.RATE) for group in groups]
 
     @abstractmethod
     def framed(self, tokenizer: PreTrainedTokenizerFast, row: list[int]) -> list[int]:
@@ -184,9 +186,9 @@ class _PlainText(ABC):
 
     @abstractmethod
     def corrupted(
-        self, encoded: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
+        self, encoded: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, share: float
     ) -> Batch:
-        """One batch of encoded texts with their special tokens."""
+        """One batch of encoded texts with their special tokens, of which about this share is hidden."""
 
     @abstractmethod
     def separator(self, tokenizer: PreTrainedTokenizerFast) -> int | None:
@@ -206,9 +208,9 @@ class MaskedLM(_PlainText):
         return [tokenizer.cls_token_id, *row, end]
 
     def corrupted(
-        self, encoded: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
+        self, encoded: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, share: float
     ) -> Batch:
-        return corruption.masked_batch(encoded, tokenizer, rng)
+        return corruption.masked_batch(encoded, tokenizer, rng, rate=share)
 
     def separator(self, tokenizer: PreTrainedTokenizerFast) -> int:
         return tokenizer.sep_token_id
@@ -234,9 +236,9 @@ class SpanCorruption(_PlainText):
         return [*row, tokenizer.eos_token_id]
 
     def corrupted(
-        self, encoded: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
+        self, encoded: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator, share: float
     ) -> Batch:
-        return corruption.span_batch(encoded, tokenizer, rng)
+        return corruption.span_batch(encoded, tokenizer, rng, rate=share)
 
     def separator(self, tokenizer: PreTrainedTokenizerFast) -> None:
         return None

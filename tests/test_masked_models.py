@@ -1,5 +1,6 @@
 """The shipped masked models: their rows of text, training, shipping and the gate."""
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -159,6 +160,30 @@ def test_the_seed_decides_the_weights(masked_tokenizers):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
         another = pretrain.new_model(small(name, seed=2), masked_tokenizers[name])
         assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), another.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_says_how_much_is_hidden_while_training(name, masked_tokenizers, masked_text, dev):
+    """And 15% are in what is held out, whatever the recipe says."""
+    recipe, tokenizer = small(name), masked_tokenizers[name]
+    objective = objectives.of(recipe)
+
+    def share(batches):  # of the text's tokens; a sentinel stands for a span on both sides
+        batches, special = list(batches), torch.tensor(tokenizer.all_special_ids)
+        hidden = sum(int((~torch.isin(batch["labels"], special) & (batch["labels"] >= 0)).sum()) for batch in batches)
+        kept = sum(int((~torch.isin(batch["input_ids"], special)).sum()) for batch in batches)
+        if name == "mini-mt5":
+            return hidden / (kept + hidden)
+        masked = sum(int((batch["input_ids"] == tokenizer.mask_token_id).sum()) for batch in batches)
+        return hidden / (kept + masked)
+
+    def drawn(rate):
+        settings = {**recipe, "sampling": {**recipe["sampling"], "hidden": rate}}
+        return itertools.islice(objective.batches(masked_text, settings, tokenizer, 0), 30)
+
+    assert recipe["sampling"]["hidden"] == 0.4
+    assert share(drawn(0.4)) == pytest.approx(0.4, abs=0.03) and share(drawn(0.2)) == pytest.approx(0.2, abs=0.03)
+    assert share(objective.held_out(dev, recipe, tokenizer)) == pytest.approx(0.15, abs=0.04)
 
 
 @pytest.mark.parametrize("name", NAMES)

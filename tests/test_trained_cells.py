@@ -2,7 +2,7 @@
 
 import pytest
 
-from langsim import cells, masked_sweep, pretraining, profiles, sweep, table2, tuning
+from langsim import cells, profiles, sweep, table2, tuning
 from langsim.lslo import procedures as lslo
 from langsim.lslo import study
 from langsim.lslo import sweep as lslo_sweep
@@ -75,13 +75,3 @@ def test_a_tolerance_holds_for_what_is_under_its_name():
         "the nearest name counts"
     )
     assert len(cells._differences({"cost": 1.2}, {"cost": 1.0}, {"co": 9.0})) == 1, "a whole name"
-
-
-# Part III ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_learning_rates_of_the_masked_models_are_the_best_of_their_pilots():
-    table = masked_sweep.table()
-    assert list(table) == sorted(masked_sweep.RATES) and table.notna().all(axis=None)
-    recipes = {name: pretraining.recipe(name)["training"]["learning_rate"] for name in table.index}
-    assert masked_sweep.best() == recipes

@@ -209,7 +209,9 @@ def test_costs_grow_with_what_is_read(xsns_settings, monkeypatch, tmp_path):
 
 def test_a_dry_run_tells_the_cost_of_a_page(xsns_settings, monkeypatch, tmp_path):
     monkeypatch.setattr(xsns_costs, "missing", lambda *a: {TRANSFER: 1})
-    item = runner.Run("xsns/03_ranking", runner.find("xsns/03_ranking"), tmp_path / "out.ipynb", {}, xsns_settings)
+    item = runner.Run(
+        "xsns/03_ranking", runner.find("pseudo_families/02_similarity"), tmp_path / "out.ipynb", {}, xsns_settings
+    )
     assert dict(zip(costs.COLUMNS, costs.row(item), strict=True))["state"] == "to run (new)"
 
 
@@ -217,7 +219,7 @@ def test_labels_of_ones_own_and_other_models_count_as_dependencies(xsns_settings
     (tmp_path / "train.de.conll").write_text("eins O\n")
     update = {"tasks_from": "files", "tasks_path": str(tmp_path), "other_models": [xsns_settings.model]}
     own = xsns_settings.model_copy(update=update)
-    item = runner.Run("xsns/03_ranking", runner.find("xsns/03_ranking"), tmp_path / "out.ipynb", {}, own)
+    item = runner.Run("xsns/03_ranking", runner.find("pseudo_families/02_similarity"), tmp_path / "out.ipynb", {}, own)
     before = runner.dependencies(item)
     assert {"model", "model 1", "your labelled data"} <= set(before)
     (tmp_path / "train.de.conll").write_text("zwei O\n")

@@ -77,7 +77,7 @@ def _cell(profile: str, id: str, signed: Mapping[str, str]) -> Cell:
     return Cell(KIND, id, dict(signed), VERSION, profile)
 
 
-@cells.procedure(KIND, version=VERSION, minutes=2, plan=plan, tolerances={"loss": 0.05})
+@cells.procedure(KIND, version=VERSION, minutes=2, plan=plan, tolerances={"loss": 0.005})
 def sweep_scores(cell: Cell) -> Scores:
     """The loss on the watched text before and after one training at one rate."""
     short, _, rate = cell.id.partition(".")

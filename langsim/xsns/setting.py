@@ -11,6 +11,7 @@ from langsim.xsns import labelled, procedures, texts
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.ranking_study import LEARNT, RELIABILITY, TRANSFERS
 from langsim.xsns.settings import XSNSSettings
+from langsim.xsns.transfer import Recipe
 
 METRICS = {
     "entity_f1": "F1 of entities",
@@ -55,10 +56,9 @@ def reading(settings: XSNSSettings) -> Prose:
         f"Profile `{settings.profile}`{': changed ' + ', '.join(changed) if changed else ', as it is'}. Model "
         f"`{Path(settings.model).name}`; general text: corpus `{settings.corpus}`.",
         *lines,
-        f"Gold transfer: seeds {_words(settings.training_seeds)}, at most {settings.epochs} epochs, learning rate "
-        f"{settings.learning_rate:g}. Sub-networks: recipe `{settings.recipe}`, p = {settings.p:g}, at most "
-        f"{settings.text_items} texts of each language (kinds after the first: {settings.text_items_others}), seeds "
-        f"{_words(settings.seeds)}.",
+        f"Gold transfer: seeds {_words(settings.training_seeds)}. Sub-networks: recipe `{settings.recipe}`, "
+        f"p = {settings.p:g}, at most {settings.text_items} texts of each language (kinds after the first: "
+        f"{settings.text_items_others}), seeds {_words(settings.seeds)}.",
         f"The model was not trained on {_words(unknown)}." if unknown else "",
     )
 
@@ -67,12 +67,13 @@ def _task_line(settings: XSNSSettings, name: str) -> str:
     task = labelled.load(settings, name)
     own = labelled.sources(settings, name, task)
     others = [code for code in task.languages if code not in own]
-    sizes = task.sizes()[own[0]]
+    sizes, recipe = task.sizes()[own[0]], Recipe.of(settings, task.kind)
     lost = "; ".join(f"{code}: {why}" for code, why in task.unavailable.items())
     return (
         f"**{name}** ({METRICS.get(task.metric, task.metric)}): {len(own)} sources ({_words(own)})"
         + (f", and as targets only {_words(others)}" if others else "")
-        + f"; {sizes['train']}, {sizes['validation']} and {sizes['test']} examples to train, validate and test"
+        + f"; {sizes['train']}, {sizes['validation']} and {sizes['test']} examples to train, validate and test; at "
+        f"most {recipe.epochs} epochs, learning rate {recipe.learning_rate:g}"
         + (f". Not there: {lost}" if lost else "")
         + "."
     )

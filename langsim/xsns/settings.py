@@ -59,6 +59,8 @@ class XSNSSettings(BaseModel):
     epochs: int = Field(ge=1, description="at most")
     patience: int = Field(ge=0, description="epochs without a better validation score before training ends; 0: never")
     learning_rate: float = Field(gt=0, description="of AdamW, constant after warm-up")
+    pair_epochs: int = Field(ge=1, description="the same for pairs of sentences")
+    pair_learning_rate: float = Field(gt=0, description="the same for pairs of sentences")
     answer_epochs: int = Field(ge=1, description="the same for question answering")
     answer_learning_rate: float = Field(gt=0, description="the same for question answering")
     warmup: int = Field(ge=0, description="updates until the learning rate is reached")

@@ -48,12 +48,16 @@ class Recipe:
 
     @classmethod
     def of(cls, settings: XSNSSettings, kind: str) -> "Recipe":
-        """That of a kind of task: question answering has epochs and a rate of its own."""
-        of_answers = kind == "answer"
+        """That of a kind of task: pairs and question answering have epochs and a rate of their own."""
+        epochs, rate = {
+            "tokens": (settings.epochs, settings.learning_rate),
+            "pair": (settings.pair_epochs, settings.pair_learning_rate),
+            "answer": (settings.answer_epochs, settings.answer_learning_rate),
+        }[kind]
         return cls(
-            settings.answer_epochs if of_answers else settings.epochs,
+            epochs,
             settings.patience,
-            settings.answer_learning_rate if of_answers else settings.learning_rate,
+            rate,
             settings.warmup,
             settings.weight_decay,
             settings.clip_norm,
