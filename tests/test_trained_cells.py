@@ -2,7 +2,7 @@
 
 import pytest
 
-from langsim import cells, profiles, sweep, table2, tuning
+from langsim import cells, masked_evaluation, profiles, sweep, table2, tuning
 from langsim.lslo import procedures as lslo
 from langsim.lslo import study
 from langsim.lslo import sweep as lslo_sweep
@@ -75,3 +75,12 @@ def test_a_tolerance_holds_for_what_is_under_its_name():
         "the nearest name counts"
     )
     assert len(cells._differences({"cost": 1.2}, {"cost": 1.0}, {"co": 9.0})) == 1, "a whole name"
+
+
+# Part III ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_masked_model_a_week():
+    """Its losses on held-out text."""
+    planned = list(cells.planned(masked_evaluation.KIND))
+    assert cells.audit(cells.audit_choice(masked_evaluation.KIND, planned, cells.this_week())) == []
