@@ -75,14 +75,14 @@ def test_bad_files(tmp_path):
 @pytest.mark.parametrize("span", ["full", "slice"])
 @pytest.mark.parametrize("kind", ["m2m100", "mbart", "t5", "mt5"])
 def test_merged(kind, span):
-    base, data = tiny(kind, torch.float32), batch()
+    base, data = tiny(kind, torch.float64), batch()  # in float32 rounding alone may be 1e-5, by the machine
     types = [type(module) for module in base.modules()]
     lslo = wrapped(base, span=span)
     before = {name: tensor.clone() for name, tensor in lslo.state_dict().items()}
     for source, target in (("en", "fa"), ("fa", "ja"), ("de", "de")):
         merged = merge(lslo, source, target)
         assert [type(module) for module in merged.modules()] == types
-        assert apart(merged(**data).logits, lslo(**data, source=source, target=target).logits) < 1e-5
+        assert apart(merged(**data).logits, lslo(**data, source=source, target=target).logits) < 1e-10
         assert all(p.requires_grad for p in merged.parameters())
     assert apart(merge(lslo, "en", "fa")(**data).logits, merge(lslo, "fa", "en")(**data).logits) > 1e-3
     assert all(torch.equal(tensor, before[name]) for name, tensor in lslo.state_dict().items())
