@@ -35,6 +35,10 @@ Seeds = pd.DataFrame | Sequence[pd.DataFrame]  # one matrix, or one a seed
 _AT_ONCE = 1 << 20  # entries of all resamples that are worked on together
 
 
+class NothingToRank(UsageError):
+    """Gold scores or predictions without any difference for any target: no mistake in the labels, and no ranking."""
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The four metrics of one prediction.
@@ -134,7 +138,7 @@ def prepare(gold: Seeds, predictors: Sequence[Seeds], recipe: Recipe = "paper", 
     without = np.logical_or.reduce(missing[1:]) if predictors else np.zeros_like(own)
     ok = ~own & ~missing[0] & ~without
     if not (ok.sum(1) >= 2).any():
-        raise UsageError("no target has two candidates with gold scores and predictions, so that nothing can be ranked")
+        raise NothingToRank("no target has two candidates with gold scores and predictions: nothing can be ranked")
     if recipe == "paper":
         stacks = [stack.mean(0, keepdims=True) for stack in stacks]
     if varied:
@@ -263,4 +267,4 @@ def _stack(matrices: list[pd.DataFrame], targets: pd.Index, sources: pd.Index, n
 def _varied(stack: np.ndarray, ok: np.ndarray, name: str) -> None:
     low, high = np.where(ok, stack, np.inf).min(-1), np.where(ok, stack, -np.inf).max(-1)
     if not (low < high).any():
-        raise UsageError(f"the {name} are constant for every target, and rank nothing; give values that differ")
+        raise NothingToRank(f"the {name} are constant for every target, and rank nothing; give values that differ")

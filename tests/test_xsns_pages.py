@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from xsns_evidence import CODES, ONLY
 
-from langsim import beside, charts, costs, languages, results, runner
+from langsim import beside, charts, costs, languages, ranking, results, runner
+from langsim.errors import UsageError
 from langsim.xsns import costs as xsns_costs
 from langsim.xsns import (
     elsewhere,
@@ -52,6 +53,23 @@ def test_constant_gold_scores_are_told_and_end_no_page(level, monkeypatch):
     monkeypatch.setattr(sensitivity, "predicted", lambda one, axis, value, series: one.predictions[OURS])
     curves = sensitivity.frame({"pos": level}, "p")
     assert len(curves) == 8 and curves[["value", "line"]].isna().all(axis=None)
+
+
+def test_other_rankings_stand_where_ours_is_constant(xsns_tasks):
+    one = xsns_tasks["pos"]
+    constant = [matrix * 0 + 0.5 for matrix in one.predictions[OURS]]
+    found = ranking_study.study(one.gold, {OURS: constant, "LEX": one.predictions["LEX"]}, replicates=20)
+    assert set(found.table["predictor"]) == {"LEX"} and "constant" in found.unranked[OURS]
+    assert found.table["value"].notna().all() and found.table["difference"].isna().all()
+
+
+def test_labels_that_do_not_fit_are_no_constant_prediction(xsns_tasks):
+    one = xsns_tasks["pos"]
+    odd = [matrix.rename(columns={matrix.columns[0]: "xx"}) for matrix in one.predictions[OURS]]
+    for predictions in ({OURS: odd}, {OURS: one.predictions[OURS], "LEX": odd}):
+        with pytest.raises(UsageError, match="not in both it and the gold scores") as caught:
+            ranking_study.study(one.gold, predictions, replicates=20)
+        assert not isinstance(caught.value, ranking.NothingToRank)
 
 
 def test_table_of_a_study_has_its_columns(xsns_tasks):

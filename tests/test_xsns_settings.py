@@ -5,6 +5,7 @@ from xsns_tiny import save
 
 from langsim import profiles
 from langsim.errors import UsageError
+from langsim.xsns import transfer
 from langsim.xsns.settings import XSNSSettings, members
 
 
@@ -47,3 +48,11 @@ def test_mistakes_are_told_in_one_line(model, wrong, told):
     with pytest.raises(UsageError, match=told) as error:
         profiles.resolve("mini", kind=XSNSSettings, model=model, **wrong)
     assert "\n" not in str(error.value)
+
+
+def test_every_kind_of_task_has_epochs_and_a_rate():
+    settings = profiles.resolve("mini", kind=XSNSSettings, epochs=3, pair_epochs=5, answer_epochs=7)
+    kinds = {kind: transfer.Recipe.of(settings, kind) for kind in ("tokens", "pair", "answer")}
+    assert {kind: recipe.epochs for kind, recipe in kinds.items()} == {"tokens": 3, "pair": 5, "answer": 7}
+    assert kinds["pair"].learning_rate == settings.pair_learning_rate < kinds["tokens"].learning_rate
+    assert {recipe.patience for recipe in kinds.values()} == {settings.patience}

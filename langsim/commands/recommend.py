@@ -49,16 +49,7 @@ def recommend(
 
     loaded = models.load(settings.model, device=settings.device)
     found = recommending.recommend(
-        loaded,
-        code,
-        gathered,
-        candidates=chosen,
-        p=settings.p,
-        items=items,
-        recipe=settings.recipe,
-        batch_size=settings.fisher_batch_size,
-        max_length=settings.max_length,
-        seed=seed,
+        loaded, code, gathered, candidates=chosen, items=items, seed=seed, **settings.sub_network
     )
     warn(found.warnings)
     if as_json:

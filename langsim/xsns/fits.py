@@ -8,6 +8,7 @@ import pandas as pd
 from langsim import papers, ranking_chance
 from langsim.bootstrap import Difference
 from langsim.errors import UsageError
+from langsim.ranking import NothingToRank
 from langsim.readings import Prose, number, prose
 from langsim.regression import Regression, regress, xpos_features
 from langsim.xsns import resampling
@@ -87,7 +88,7 @@ def _numbers(one: Evidence, fit: Regression):
     for words, predicted in (("", fit.predicted), (", target left out", fit.predicted_left_out)):
         try:
             found = ranking_chance.intervals(gold, predicted, replicates=one.settings.replicates)
-        except UsageError:  # constant predictions rank nothing
+        except NothingToRank:
             found = {}
         for key, metric in (("top1", "Top 1"), ("ndcg3", "NDCG@3")):
             own = found.get(key)

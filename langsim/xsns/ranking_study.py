@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from langsim import ranking, ranking_chance
+from langsim.bootstrap import Difference
 from langsim.centring import centre
 from langsim.errors import UsageError
-from langsim.ranking import METRICS, Recipe
+from langsim.ranking import METRICS, NothingToRank, Recipe
 from langsim.tasks.base import Task
 from langsim.tasks.validity import baselines as trivial_scores
 from langsim.xsns import labelled, measuring, procedures, subnetworks, transfer
@@ -169,15 +170,22 @@ def study(
             by_paper = ranking_chance.intervals(gold, own, **options)
             other = ranking.ranking(gold, own, recipe="authors_code")
             random = ranking_chance.chance(gold, own, draws=replicates, seed=seed)
-        except UsageError as error:
-            if name == ours:
-                raise
+        except NothingToRank as error:
             unranked[name] = str(error)
             continue
         lost.append(other.left_out.assign(predictor=name))
-        less = {} if name == ours else ranking_chance.differences(gold, predictions[ours], own, **options)
+        less = {} if name == ours else _differences(gold, predictions[ours], own, **options)
         rows += [_row(name, metric, by_paper[metric], other, random, less.get(metric)) for metric in METRICS]
-    return Study(pd.DataFrame(rows), unranked, pd.concat(lost, ignore_index=True))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return Study(table, unranked, pd.concat(lost, ignore_index=True) if lost else pd.DataFrame())
+
+
+def _differences(gold, ours, own, **options) -> Mapping[str, Difference]:
+    """Ours minus another, by metric; nothing where ours ranks nothing."""
+    try:
+        return ranking_chance.differences(gold, ours, own, **options)
+    except NothingToRank:
+        return {}
 
 
 def _row(name, metric, interval, other, random, less) -> dict[str, object]:
@@ -205,7 +213,7 @@ def table2(settings: XSNSSettings, *, recipe: Recipe = "paper") -> pd.DataFrame:
         for name, own in predictions(settings, task).items():
             try:
                 found = ranking.ranking(scores, own, recipe=recipe).mean
-            except UsageError:  # constant: it ranks nothing
+            except NothingToRank:
                 found = dict.fromkeys(METRICS, float("nan"))
             rows += [{"task": task, "predictor": name, "metric": m, "value": 100 * v} for m, v in found.items()]
     return pd.DataFrame(rows)

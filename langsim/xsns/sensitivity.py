@@ -10,7 +10,7 @@ import pandas as pd
 from langsim import ranking_chance
 from langsim.bootstrap import Difference
 from langsim.centring import centre
-from langsim.errors import UsageError
+from langsim.ranking import NothingToRank
 from langsim.readings import Prose, number, prose
 from langsim.xsns import measuring, procedures, resampling, subnetworks
 from langsim.xsns.evidence import Evidence
@@ -52,7 +52,7 @@ def frame(evidence: Mapping[str, Evidence], axis: Axis) -> pd.DataFrame:
     for name, one in evidence.items():
         try:
             line = 100 * ranking_chance.chance(one.gold, one.predictions[OURS]).line(METRIC)
-        except UsageError:  # gold scores that are all the same: nothing is ranked at any value
+        except NothingToRank:  # gold scores that are all the same: nothing is ranked at any value
             line = np.nan
         for series in (OURS, CENTRED, *NULLS.values()):
             for value in grid(one, axis):
@@ -61,7 +61,7 @@ def frame(evidence: Mapping[str, Evidence], axis: Axis) -> pd.DataFrame:
                     matrices = predicted(one, axis, value, series)
                     found = ranking_chance.intervals(one.gold, matrices, replicates=one.settings.replicates)[METRIC]
                     middle, low, high = found.estimate, found.low, found.high
-                except UsageError:  # constant: two masks of next to everything share the same in all pairs
+                except NothingToRank:  # two masks of next to everything share the same in all pairs
                     pass
                 rows.append(
                     {

@@ -95,6 +95,16 @@ class XSNSSettings(BaseModel):
         """The recipe's: the mean over examples (Section 3), or over mini-batches (the authors' code)."""
         return "per_example" if self.recipe == "paper" else "batch"
 
+    @property
+    def sub_network(self) -> dict[str, Any]:
+        """How sub-networks are made of texts that are given, as `recommend.recommend` takes it."""
+        return {
+            "p": self.p,
+            "recipe": self.recipe,
+            "batch_size": self.fisher_batch_size,
+            "max_length": self.max_length,
+        }
+
     def items_of(self, kind: str) -> int:
         """|D| of a kind of sub-networks, at most: the first one is also read at every size of Figure 6."""
         return self.text_items if kind == self.kinds[0] else min(self.text_items, self.text_items_others)

@@ -30,8 +30,8 @@ from langsim import claims, ranking_chance, statement_grid
 from langsim.agreement import OPPOSITE, SAME, UNDECIDED, holm
 from langsim.bootstrap import Difference
 from langsim.claims import Statement
-from langsim.errors import UsageError
 from langsim.paths import DATA
+from langsim.ranking import NothingToRank
 from langsim.readings import Prose, prose
 from langsim.xsns import choices, fits, mixtures, resampling, sensitivity, tables
 from langsim.xsns.evidence import Evidence
@@ -73,7 +73,7 @@ def frame(facts: Facts, *exhibits: str) -> pd.DataFrame:
 def _measured(one: Statement, facts: Facts) -> dict[str, object]:
     try:
         found, note = _TESTS[one.test](one, facts)
-    except UsageError as error:  # constant: it ranks nothing
+    except NothingToRank as error:
         found, note = None, str(error)
     nothing = math.nan
     return {
@@ -123,7 +123,7 @@ def _ranked(one: Evidence, ours: str, theirs: str, unit: str = "NDCG@3") -> Diff
     pair = (one.predictions[ours], one.predictions[theirs])
     try:
         found = ranking_chance.differences(one.gold, *pair, replicates=one.settings.replicates)[METRICS[unit]]
-    except UsageError:  # one of them is constant, and ranks nothing
+    except NothingToRank:
         return None
     return resampling.times(found, 100)
 

@@ -36,12 +36,9 @@ def suggest(settings: XSNSSettings, one: Evidence, target: str = "") -> Recommen
         target,
         found.texts,
         candidates=candidates,
-        p=settings.p,
         items=size,
-        recipe=settings.recipe,
-        batch_size=settings.fisher_batch_size,
-        max_length=settings.max_length,
         seed=settings.seeds[0],
+        **settings.sub_network,
     )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from langsim import languages, papers
-from langsim.errors import UsageError
 from langsim.readings import Prose, boxed, number, prose
 from langsim.xsns import evidence as gathering
 from langsim.xsns import procedures, ranking_study
@@ -37,13 +36,12 @@ def ranked(one: Evidence, names: Sequence[str] = (), *, ours: str = OURS, replic
     A predictor that ranks nothing (constant, not available) has rows without numbers, and `note` says why.
     """
     chosen = {name: own for name, own in one.predictions.items() if not names or name in names}
-    try:
-        found = ranking_study.study(one.gold, chosen, ours=ours, replicates=replicates or one.settings.replicates)
-        frame, unranked = found.table.assign(note=""), found.unranked
-    except UsageError as error:  # gold scores that are all the same, say: there is nothing to rank
-        frame, unranked = pd.DataFrame(columns=ranking_study.COLUMNS), dict.fromkeys(chosen, str(error))
-    empty = [{"predictor": name, "metric": metric, "note": why} for name, why in unranked.items() for metric in METRICS]
-    frame = pd.DataFrame([*frame.to_dict("records"), *empty], columns=[*ranking_study.COLUMNS, "note"])
+    found = ranking_study.study(one.gold, chosen, ours=ours, replicates=replicates or one.settings.replicates)
+    ranked_ones = found.table.assign(note="").to_dict("records")
+    empty = [
+        {"predictor": name, "metric": metric, "note": why} for name, why in found.unranked.items() for metric in METRICS
+    ]
+    frame = pd.DataFrame([*ranked_ones, *empty], columns=[*ranking_study.COLUMNS, "note"])
     frame[list(_PERCENT)] = 100 * frame[list(_PERCENT)].astype(float)
     frame["metric"] = frame["metric"].map(METRICS)
     frame.insert(0, "task", one.name)
