@@ -19,7 +19,6 @@ from langsim import (
     corruption,
     languages,
     masked_evaluation,
-    masked_sweep,
     modelcard,
     models,
     objectives,
@@ -208,30 +207,6 @@ def text_of(code):
     items.index = list(map(str, range(30)))
     texts = {code: {item: f"a text with some words and the number {item}" for item in items.index}}
     return corpora.Corpus("x", items, texts)
-
-
-def test_the_pilot_is_the_recipe_at_other_rates(masked_text, dev, monkeypatch, tmp_path):
-    plans = masked_sweep.plan("mini")
-    assert set(plans) == {f"{name}.{rate:g}" for name in NAMES for rate in (5e-4, 1e-3, 2e-3, 4e-3)}
-    assert masked_sweep.plan("open") == {}
-    recipe = pretraining.recipe("mini-xlmr")
-    short = masked_sweep.pilot(recipe, 5e-4)
-    assert short["training"]["learning_rate"] == 5e-4 and short["phase"][0]["until"] == 600 * 2048
-    assert short["model"] == recipe["model"] and recipe["training"]["learning_rate"] != 5e-4, "a copy"
-    own = {"mini-xlmr": small("mini-xlmr"), **{name: pretraining.recipe(name) for name in NAMES[1:]}}
-    monkeypatch.setattr(pretraining, "recipe", own.__getitem__)
-    tiny = masked_sweep.pilot(own["mini-xlmr"], 5e-3, steps=12)
-    found = masked_sweep.scores(tiny, masked_text, dev)
-    assert found["steps"] >= 12 and found["loss"] == min(found["held_out"]) and not found["failed"]
-    assert len(found["held_out"]) >= masked_sweep.CHECKS - 1
-    monkeypatch.setattr(pretrain, "run", lambda *a, **k: (_ for _ in ()).throw(Failure("the loss is nan")))
-    assert masked_sweep.scores(tiny, masked_text, dev)["loss"] is None
-    monkeypatch.setattr(cells, "reference_dir", lambda profile: tmp_path)
-    assert "No pilot" in str(masked_sweep.recorded())
-    for cell in cells.planned(masked_sweep.KIND):
-        loss = None if cell.id.endswith((".0.002", ".0.004")) else 3 - float(cell.inputs["rate"]) * 1000
-        cells.write(cell, {"loss": loss, "held_out": [], "steps": 0, "failed": ""})
-    assert masked_sweep.best() == dict.fromkeys(NAMES, 1e-3) and masked_sweep.recorded().shape == (3, 4)
 
 
 # Shipping ----------------------------------------------------------------------------------------------------------

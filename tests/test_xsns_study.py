@@ -1,11 +1,17 @@
 """Tasks, cells, gold scores against predictions: once from files to a ranking."""
 
 import json
+import math
+import multiprocessing
+import os
+import signal
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import regex
+import torch
 from scipy import stats
 from sklearn.metrics import ndcg_score
 from xsns_tiny import CODES, save, sentences, tokenizer, words_task
@@ -255,6 +261,58 @@ def test_an_interrupted_call_keeps_what_is_done(made, monkeypatch):
     monkeypatch.setattr(procedures, "compute", lambda *a: (again.append(a[2]), real(*a))[1])
     assert set(procedures.obtain(settings, TRANSFER, wanted)) == set(wanted)
     assert set(again) == set(wanted) - set(there)
+
+
+def fill(folder, settings, wanted, barrier=None, dies_after=math.inf):
+    """The body of a process: cells of gold transfer into a cache of its own, killed at the end of one of them."""
+    os.environ["LANGSIM_CACHE"] = str(folder)
+    torch.set_num_threads(1)
+    real, done = cells.write, []
+
+    def write(cell, scores):
+        if len(done) == dies_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(cell.id)
+        return real(cell, scores)
+
+    cells.write = write
+    if barrier:
+        barrier.wait()
+    procedures.obtain(settings, TRANSFER, wanted)
+
+
+def matrix(folder):
+    """File -> (time of writing, content) of the cells in a cache, halves too."""
+    found = [path for path in sorted((folder / "cells").rglob("*")) if path.is_file()]
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals as Linux has them")
+def test_a_gold_matrix_survives_a_kill_and_two_that_fill_it_at_once(made, tmp_path):
+    settings = made.model_copy(update={"epochs": 1, "training_seeds": [7]})
+    wanted = [Job(made.model, "mine", code, 7) for code in CODES]
+    processes = multiprocessing.get_context("forkserver")
+
+    def run(folder, *options):
+        barrier = processes.Barrier(len(options))
+        given = [{"args": (folder, settings, wanted), "kwargs": {"barrier": barrier, **more}} for more in options]
+        started = [processes.Process(target=fill, **each) for each in given]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(120)
+        return [process.exitcode for process in started]
+
+    assert run(tmp_path / "killed", {"dies_after": 2}) == [-signal.SIGKILL]
+    finished = matrix(tmp_path / "killed")
+    assert len(finished) == 2
+    assert run(tmp_path / "killed", {}) == [0]
+    resumed = matrix(tmp_path / "killed")
+    assert len(resumed) == len(CODES) and {name: resumed[name] for name in finished} == finished, "done is done"
+    assert run(tmp_path / "two", {}, {}) == [0, 0]
+    assert {name: content for name, (_, content) in matrix(tmp_path / "two").items()} == {
+        name: content for name, (_, content) in resumed.items()
+    }
 
 
 def test_a_cell_made_with_other_threads_is_within_the_tolerance(made):
