@@ -11,6 +11,7 @@ metric moves, not for where it lies: intervals are the quantiles of the replicat
 estimate, and cut where the metric ends.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +34,8 @@ def intervals(
         UsageError: as `langsim.ranking.ranking`; fewer than one replicate.
     """
     given = prepare(gold, [predicted], recipe)
-    estimate, drawn = _estimate(given, 0), _replicates(given, 0, replicates, seed)
+    targets, sources = _resampled(given, replicates, seed)
+    estimate, drawn = _once(given, _of_one), _of_one(given, targets, sources)
     found = {}
     for i, name in enumerate(METRICS):
         low, high, error = _around(estimate[i], drawn[:, i])
@@ -53,8 +55,8 @@ def differences(
         UsageError: as `intervals`.
     """
     given = prepare(gold, [ours, theirs], recipe)
-    estimate = _estimate(given, 0, 1) - _estimate(given, 1, 0)
-    drawn = _replicates(given, 0, replicates, seed, 1) - _replicates(given, 1, replicates, seed, 0)
+    targets, sources = _resampled(given, replicates, seed)
+    estimate, drawn = _once(given, _of_both), _of_both(given, targets, sources)
     found = {}
     for i, name in enumerate(METRICS):
         low, high, error = _around(estimate[i], drawn[:, i])
@@ -149,19 +151,8 @@ def _expected(given: Prepared) -> dict[str, float]:
     return {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
 
 
-def _scores(given: Prepared, predictor: int, weights: np.ndarray, other: int | None) -> np.ndarray:
-    """(R, T, 4); with `other`, NaN also where a metric of the other predictor is not defined."""
-    found = given.scores(predictor, weights)
-    return found if other is None else np.where(np.isnan(given.scores(other, weights)), np.nan, found)
-
-
-def _estimate(given: Prepared, predictor: int, other: int | None = None) -> np.ndarray:
-    scores = _scores(given, predictor, np.ones((1, len(given.sources))), other)
-    return _mean(scores[0], np.ones(len(given.targets)))
-
-
-def _replicates(given: Prepared, predictor: int, replicates: int, seed: int, other: int | None = None) -> np.ndarray:
-    """(R, 4) means over the targets drawn."""
+def _resampled(given: Prepared, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(R, T) and (R, S): how often each target and each source is in a resample."""
     if replicates < 1:
         raise UsageError(f"replicates={replicates}: at least 1 is needed")
     rng = np.random.default_rng(seed)
@@ -169,7 +160,24 @@ def _replicates(given: Prepared, predictor: int, replicates: int, seed: int, oth
         rng.multinomial(n, np.full(n, 1 / n), size=replicates).astype(float)
         for n in (len(given.targets), len(given.sources))
     )
-    return _mean(_scores(given, predictor, sources, other), targets)
+    return targets, sources
+
+
+def _once(given: Prepared, of: Callable[[Prepared, np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """(4,) of every target and every source, once."""
+    return of(given, np.ones((1, len(given.targets))), np.ones((1, len(given.sources))))[0]
+
+
+def _of_one(given: Prepared, targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """(R, 4) means over the targets drawn, of the first predictor."""
+    return _mean(given.scores(0, sources), targets)
+
+
+def _of_both(given: Prepared, targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """(R, 4) the first predictor's means minus the second's, over the targets drawn in which both have a value."""
+    one, other = (given.scores(predictor, sources) for predictor in (0, 1))
+    neither = np.isnan(one) | np.isnan(other)
+    return _mean(np.where(neither, np.nan, one), targets) - _mean(np.where(neither, np.nan, other), targets)
 
 
 def _mean(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
