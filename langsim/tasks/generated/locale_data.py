@@ -4,6 +4,7 @@ Babel fills what a locale lacks from `root`, whose month names are "M01" and who
 text came from there would compare a language with nobody's, so such a language is "not available", with the reason.
 """
 
+import copy
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -66,8 +67,15 @@ def _unit(locale: str, unit: str) -> dict:
 
 
 @cache
+def _data(locale: str) -> localedata.LocaleDataDict:
+    """A copy of Babel's data: it resolves aliases in place when it is read, and what was resolved in `root` would be
+    inherited by the locales that are loaded later (Korean months then are "M 09")."""
+    return localedata.LocaleDataDict(copy.deepcopy(localedata.load(locale)))
+
+
+@cache
 def _at(locale: str, path: Path) -> dict:
-    here = localedata.LocaleDataDict(localedata.load(locale))
+    here = _data(locale)
     for key in path:
         here = here.get(key, {})
     return dict(here)
