@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -82,7 +83,7 @@ def label(source: Path) -> str:
 def parse_parameters(pairs: Iterable[str] = (), texts: Iterable[str] = ()) -> dict[str, Any]:
     """Parameters from `name=value` pairs and YAML texts; values are YAML too, so `k=0.3`, `languages=[fa, hi]`.
 
-    `no`, `yes`, `on` and `off` stay words (`no` is Norwegian), unlike in YAML 1.1.
+    `no`, `yes`, `on` and `off` stay words (`no` is Norwegian), unlike in YAML 1.1; `true` and `False` are booleans.
     """
     import yaml
 
@@ -91,6 +92,8 @@ def parse_parameters(pairs: Iterable[str] = (), texts: Iterable[str] = ()) -> di
             first: [r for r in found if r[0] not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}]
             for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|false)$", re.IGNORECASE), list("tTfF"))
 
     def load(text: str, where: str) -> Any:
         try:

@@ -98,6 +98,11 @@ def test_parameters_are_read_as_yaml_that_knows_norwegian():
             runner.parse_parameters(pairs, texts)
 
 
+def test_booleans_are_true_and_false_alone():
+    given = runner.parse_parameters(["a=true", "b=False"], ["{c: TRUE, d: no, e: truest, f: [false, off]}"])
+    assert given == {"a": True, "b": False, "c": True, "d": "no", "e": "truest", "f": [False, "off"]}
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [

@@ -100,6 +100,18 @@ def test_table2_has_our_numbers_and_the_published(xsns_tasks):
     assert nothing == "No task can be tested here, so this table decides nothing."
 
 
+def test_a_null_that_is_not_beaten_is_said_for_what_it_is(xsns_tasks):
+    frame = tables.table2({"pos": xsns_tasks["pos"]})
+    null = (frame["predictor"] == "null: shuffled text") & (frame["metric"] == "NDCG@3")
+    limits = ["difference_low", "difference_high"]
+    frame.loc[frame["predictor"].str.startswith("null") & (frame["metric"] == "NDCG@3"), limits] = [1.0, 2.0]
+    told = str(tables.table2_reading(frame))
+    assert "better than *null: random weights*, *null: shuffled text*" in told and "is not shown" not in told
+    frame.loc[null, limits] = [-1.0, 2.0]
+    told = str(tables.table2_reading(frame))
+    assert "order of words has a part in it is not shown" in told and "the model has learnt" not in told
+
+
 def test_table1_has_kinds(xsns_tasks):
     frame = tables.table1(xsns_tasks)
     assert set(frame["kind"]) == {"task-lm", "general-lm", "task-head"}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from xsns_evidence import CODES, ONLY
 
-from langsim import beside, charts, costs, languages, ranking, results, runner
+from langsim import beside, charts, costs, languages, masked_evaluation, ranking, results, runner
 from langsim.errors import UsageError
 from langsim.xsns import costs as xsns_costs
 from langsim.xsns import (
@@ -109,6 +109,16 @@ def test_tasks_are_described_by_their_data(xsns_settings):
     assert text.count("\n") == 1 and "**pos** (`mini-pos`): Every word" in text and "of syntax" in text
     names = {"mini-ner", "mini-pos", "mini-nli", "mini-pi", "mini-qa", "ud-pos", "uner", "xquad"}
     assert set(setting.MEASURED) == names and all(re.search(r"[.?] [A-Z]", text) for text in setting.MEASURED.values())
+
+
+def test_a_page_says_how_good_its_models_are(xsns_settings, monkeypatch):
+    judged = {"mini-xlmr": masked_evaluation.Gate(29, ["eu"]), "mini-mbert": masked_evaluation.Gate(29, [])}
+    monkeypatch.setattr(masked_evaluation, "verdict", judged.get)
+    assert setting._judged(xsns_settings) == [], "a checkpoint of one's own is not judged"
+    shipped = xsns_settings.model_copy(update={"model": "mini-xlmr", "other_models": ["mini-mbert"]})
+    weak, sound = setting._judged(shipped)
+    assert weak.startswith("`mini-xlmr`: **Weak instrument.**") and "28 of 29 languages (not in eu)" in weak
+    assert sound.startswith("`mini-mbert`: Loss per hidden token") and "29 of 29" in sound
 
 
 def test_lines_of_panels_are_their_own():

@@ -240,5 +240,6 @@ def low_reading(evidence: Mapping[str, Evidence], frame: pd.DataFrame) -> Prose:
     if not told:
         return prose("This run has no targets beside its sources (`low_resource`, `low_resource_tasks`).")
     return prose(
-        *told, f"In print: better in {printed['count']:g} of 15, {number(printed['points'], 1)} points in the mean."
+        *told,
+        f"In print, on NER: better in {printed['count']:g} of 15, {number(printed['points'], 1)} points in the mean.",
     )

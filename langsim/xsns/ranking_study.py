@@ -304,7 +304,7 @@ def disagreement(reliable: float) -> list[str]:
     if np.isnan(reliable):
         return ["whether seeds agree on the sources can't be told from one seed or from two candidates"]
     if reliable < RELIABILITY:
-        return [f"seeds agree on the sources with a reliability of {reliable:.2f} ({RELIABILITY:g} is asked)"]
+        return [f"the mean over seeds tells sources with a reliability of {reliable:.2f} ({RELIABILITY:g} is asked)"]
     return []
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from langsim import languages, profiles, results
+from langsim import languages, masked_evaluation, profiles, results
 from langsim.readings import Prose, bullets, number, prose
 from langsim.xsns import labelled, procedures, texts
 from langsim.xsns.evidence import Evidence
@@ -48,19 +48,30 @@ MEASURED = {
 
 
 def reading(settings: XSNSSettings) -> Prose:
-    """What this run compares, with what, and what was changed from the profile."""
+    """What this run compares, with what, what was changed from the profile, and how good instruments the models are.
+
+    Raises:
+        Failure: the cells that judge the shipped models are missing or stale.
+    """
     changed = [f"`{name}`" for name in profiles.overrides(settings)]
     lines = [_task_line(settings, name) for name in settings.tasks]
     unknown = untrained(settings)
+    general = f"that of task `{settings.general_task}`" if settings.general_task else f"corpus `{settings.corpus}`"
     return bullets(
         f"Profile `{settings.profile}`{': changed ' + ', '.join(changed) if changed else ', as it is'}. Model "
-        f"`{Path(settings.model).name}`; general text: corpus `{settings.corpus}`.",
+        f"`{Path(settings.model).name}`; general text: {general}.",
+        *_judged(settings),
         *lines,
         f"Gold transfer: seeds {_words(settings.training_seeds)}. Sub-networks: recipe `{settings.recipe}`, "
         f"p = {settings.p:g}, at most {settings.text_items} texts of each language (kinds after the first: "
         f"{settings.text_items_others}), seeds {_words(settings.seeds)}.",
         f"The model was not trained on {_words(unknown)}." if unknown else "",
     )
+
+
+def _judged(settings: XSNSSettings) -> list[str]:
+    found = {name: masked_evaluation.verdict(name) for name in (settings.model, *settings.other_models)}
+    return [f"`{name}`: {judged.sentence}" for name, judged in found.items() if judged]
 
 
 def _task_line(settings: XSNSSettings, name: str) -> str:
@@ -87,11 +98,7 @@ def tasks_reading(settings: XSNSSettings) -> Prose:
         words = MEASURED.get(task.name, "")
         if words or task.notes:
             lines.append(" ".join([f"**{name}** (`{task.name}`):", words, *task.notes]).replace(":  ", ": "))
-    return (
-        bullets(*lines)
-        if lines
-        else prose("These tasks are not the project's own: what they measure, who made them knows.")
-    )
+    return bullets(*lines) if lines else prose("These are your own tasks; only you know what they measure.")
 
 
 def untrained(settings: XSNSSettings) -> list[str]:
@@ -179,8 +186,8 @@ def validity_reading(frame: pd.DataFrame) -> Prose:
     )
     return prose(
         f"Asked, before any score was seen: {LEARNT:g} points above the best trivial baseline in the own language, "
-        f"{TRANSFERS:g} in others, a reliability of {RELIABILITY:g} between seeds, and more variance between sources "
-        "than between seeds.",
+        f"{TRANSFERS:g} in others, a reliability of {RELIABILITY:g} of the mean over seeds, and sources that differ by "
+        "more than the seeds alone would make them.",
         whole,
         *told,
     )

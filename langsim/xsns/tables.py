@@ -9,7 +9,7 @@ import pandas as pd
 from langsim import languages, papers
 from langsim.readings import Prose, boxed, number, prose
 from langsim.xsns import evidence as gathering
-from langsim.xsns import procedures, ranking_study
+from langsim.xsns import measuring, procedures, ranking_study
 from langsim.xsns.evidence import Evidence
 from langsim.xsns.ranking_study import AS_MANY, CENTRED, NULLS, OTHERS, OURS
 from langsim.xsns.setting import marked, validity_table
@@ -22,6 +22,11 @@ PRINTED_KINDS = {"task-head": ("T", "T"), "task-lm": ("T", "L"), "general-lm": (
 FAMILIES = {"bert": "mBERT", "xlm-roberta": "XLM-R", "mt5": "mT5"}  # of Table 4, by a model's architecture
 # What a chart shows of Table 2: the paper's, and what tells whether X-SNS is more than its nulls. The table has all.
 DRAWN = (OURS, CENTRED, *NULLS.values(), "L2V", "LEX", "SuE", "EMB")
+# Said where X-SNS is not better than a null.
+_AS_WELL = {
+    measuring.RANDOM: "That what the model has learnt has a part in it is not shown.",
+    measuring.SHUFFLED: "That the order of words has a part in it is not shown.",
+}
 _PERCENT = ("value", "low", "high", "authors", "chance", "line", "difference", "difference_low", "difference_high")
 
 
@@ -177,13 +182,12 @@ def _compared(others: pd.DataFrame) -> str:
     worse = [str(name) for name, row in others.iterrows() if row["difference_high"] < 0]
     level = [str(n) for n, row in others.iterrows() if row["difference_low"] <= 0 <= row["difference_high"]]
     parts = [
-        f"{words} {', '.join(names)}"
+        f"{words} {', '.join(f'*{name}*' for name in names)}"
         for words, names in (("better than", better), ("worse than", worse), ("not to be told from", level))
         if names
     ]
-    nulls = [name for name in NULLS.values() if name in level + worse]
-    more = " A null does as well: what ranks here is not what the model has learnt." if nulls else ""
-    return f"It is {'; '.join(parts)}.{more}" if parts else ""
+    more = [why for null, why in _AS_WELL.items() if NULLS[null] in level + worse]
+    return " ".join([f"It is {'; '.join(parts)}.", *more]) if parts else ""
 
 
 def variants(settings: XSNSSettings, evidence: Mapping[str, Evidence]) -> pd.DataFrame:
