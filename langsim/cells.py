@@ -30,6 +30,7 @@ PROCEDURE_MODULES: tuple[str, ...] = (
     "langsim.table2",
     "langsim.lslo.procedures",
     "langsim.masked_evaluation",
+    "langsim.xsns.procedures",
 )
 
 Scores = dict[str, Any]
@@ -209,7 +210,7 @@ def reproduce(
     """
     from joblib import Parallel, delayed
 
-    kinds = [procedure_of(kind).kind for kind in only] or list(procedures())
+    kinds = [kind for name in only for kind in _kinds(name)] or list(procedures())
     marks = cache_dir() / "reproduce" / profile
     counts = {"computed": 0, "kept": 0}
     for kind in kinds:
@@ -253,6 +254,13 @@ def audit_choice(kind: str, cells: Sequence[Cell], week: int) -> Cell:
 def this_week(today: date | None = None) -> int:
     """ISO weeks counted through the years (they change on Mondays), so that long tables get their turn too."""
     return ((today or date.today()).toordinal() - 1) // 7
+
+
+def _kinds(name: str) -> list[str]:
+    """A kind of this name, else all kinds whose names begin with it and go on with a dash; a UsageError if none."""
+    known = procedures()
+    group = [] if name in known else [kind for kind in known if kind.startswith(f"{name}-")]
+    return group or [procedure_of(name).kind]
 
 
 def _on_two_cores(profile: str) -> bool:

@@ -99,7 +99,7 @@ def run(
 def reproduce(
     profile: Profile = "mini",
     fresh: Annotated[bool, typer.Option("--fresh", help="compute good cells again too")] = False,
-    only: Annotated[list[str] | None, typer.Option(help="one kind of cells")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="a kind of cells, or what several begin with: xsns")] = None,
     jobs: CellJobs = 1,
 ) -> None:
     """Compute the missing and stale cells of a profile; interrupted, it continues where it stopped."""

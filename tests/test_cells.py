@@ -183,6 +183,15 @@ def test_every_cell_has_its_turn_in_the_audit(kind):
         cells.audit_choice(kind, [], 1)
 
 
+def test_kinds_of_one_family_are_computed_by_what_their_names_begin_with(kind):
+    for name in ("trace-more", "tracer"):
+        cells.procedure(name, version=1, minutes=0.5, plan=lambda profile: {"one": {"seed": "0"}})(fisher_trace)
+    assert cells.reproduce(only=["trace"]) == {"computed": 3, "kept": 0}, "a kind of this very name is meant"
+    del cells.REGISTRY[kind]
+    assert cells.reproduce(only=["trace"]) == {"computed": 1, "kept": 0}
+    assert cells.problem(cells.planned("trace-more")[0]) is None and cells.problem(cells.planned("tracer")[0])
+
+
 def test_unknown_kinds_and_unsafe_names_are_refused(kind):
     with pytest.raises(UsageError, match="unknown 'tracee' \\(did you mean 'trace'"):
         cells.reproduce(only=["tracee"])

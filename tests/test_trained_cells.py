@@ -8,6 +8,7 @@ from langsim.lslo import study
 from langsim.lslo import sweep as lslo_sweep
 from langsim.lslo_settings import LSLoSettings
 from langsim.profiles import Tuning
+from langsim.xsns import procedures as xsns
 
 KINDS = (sweep.KIND, table2.FAMILIES, tuning.KIND)
 
@@ -84,3 +85,9 @@ def test_one_masked_model_a_week():
     """Its losses on held-out text."""
     planned = list(cells.planned(masked_evaluation.KIND))
     assert cells.audit(cells.audit_choice(masked_evaluation.KIND, planned, cells.this_week())) == []
+
+
+@pytest.mark.parametrize("kind", [xsns.TRANSFER, xsns.SUBNETWORKS, xsns.BASELINES])
+def test_one_cell_of_part_3_a_week(kind):
+    planned = list(cells.planned(kind))
+    assert cells.audit(cells.audit_choice(kind, planned, cells.this_week())) == []

@@ -69,8 +69,8 @@ def stage(executed: Path, build: Path) -> None:
         shutil.copy2(source, target)
     generated = book / "book" / "generated"
     generated.mkdir()
-    texts = {"parameters": parameters(), "exhibits": exhibits(book), "corpus": corpus(), "paper_costs": paper_costs()}
-    texts |= speed_tables.tables(table)
+    texts = {"exhibits": exhibits(book), "corpus": corpus(), "paper_costs": paper_costs()}
+    texts |= speed_tables.tables(table) | parameter_tables()
     for name, text in texts.items():
         (generated / f"{name}.md").write_text(text, encoding="utf-8")
 
@@ -82,22 +82,31 @@ def notebooks_of_the_toc() -> list[str]:
     return [page for page in pages if page.startswith("notebooks/")]
 
 
-def parameters() -> str:
+def parameter_tables() -> dict[str, str]:
+    """The tables of parameters of each part."""
+    from langsim import profiles
+    from langsim.lslo_settings import LSLoSettings
+    from langsim.xsns.settings import XSNSSettings
+
+    shared = (profiles.Settings, profiles.TwoCorpora, profiles.Tuning)  # what all notebooks have comes first
+    parts = {"parameters": shared, "lslo_parameters": (LSLoSettings,), "xsns_parameters": (XSNSSettings,)}
+    return {name: parameters(*kinds) for name, kinds in parts.items()}
+
+
+def parameters(*kinds: type) -> str:
     """The table of parameters, out of the settings that check them."""
     from langsim import profiles
 
     rows = []
-    kinds = (profiles.Settings, profiles.TwoCorpora, profiles.Tuning)  # what all notebooks have comes first
-    fields = {name: (kind, field) for kind in reversed(kinds) for name, field in kind.model_fields.items()}
-    values = {kind: profiles.defaults("mini", kind) for kind in kinds}
-    names = dict.fromkeys(name for kind in kinds for name in values[kind])
-    for name in names:
-        kind, field = fields[name]
-        value = values[kind][name]
+    values = {"profile": "mini"} | {
+        name: value for kind in kinds for name, value in profiles.defaults("mini", kind).items()
+    }
+    for name, field in {name: field for kind in kinds for name, field in kind.model_fields.items()}.items():
+        value = values.get(name, field.default)
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         meaning = field.description + (f": {', '.join(f'`{choice}`' for choice in choices)}" if choices else "")
-        shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else value
-        rows.append((f"`{name}`", "" if shown == "" else f"`{shown}`", meaning))
+        shown = f"[{', '.join(map(str, value))}]" if value and isinstance(value, list) else value
+        rows.append((f"`{name}`", f"`{shown}`" if shown not in ("", []) else "", meaning.replace("|", "\\|")))
     return table(("parameter", "at `mini`", "meaning"), rows)
 
 

@@ -94,7 +94,7 @@ def choices_reading(evidence: Mapping[str, Evidence], frame: pd.DataFrame) -> Pr
         if not one.testable:
             told.append(f"{task} is not testable here, and decides nothing.")
         else:
-            told.append(f"On **{task}** {_against(part)}.")
+            told.append(f"**{task}**: the score with the suggested source is {_against(part)}.")
     return prose(*told)
 
 
@@ -103,8 +103,8 @@ def _against(part: pd.DataFrame) -> str:
     for theirs in ("English", "mean of all"):
         found = better(part, "X-SNS", theirs)
         if not np.isnan(found.estimate):
-            words.append(f"{_points(found)} from {'English' if theirs == 'English' else 'the mean of all sources'}")
-    return f"the suggested source is {' and '.join(words)}"
+            words.append(f"{_points(found)} against {'English' if theirs == 'English' else 'the mean of all sources'}")
+    return " and ".join(words)
 
 
 def _points(found: Difference) -> str:
@@ -231,8 +231,8 @@ def low_reading(evidence: Mapping[str, Evidence], frame: pd.DataFrame) -> Prose:
         ours, english = wide["X-SNS"], wide["English"]
         told.append(
             f"**{name}**: the suggested source is better than English in {int((ours > english).sum())} of {len(wide)} "
-            f"targets and as good in {int((ours == english).sum())}; the mean difference is {_points(found)}. It is "
-            f"{_points(better(part, 'X-SNS', 'mean of all'))} from the mean of all sources."
+            f"targets and as good in {int((ours == english).sum())}; the mean difference is {_points(found)}. "
+            f"Against the mean of all sources it is {_points(better(part, 'X-SNS', 'mean of all'))}."
         )
         if checked["reasons"] or not one.testable:
             why = [*checked["reasons"], *one.validity.reasons]
