@@ -6,6 +6,7 @@ from langsim.errors import UsageError
 from langsim.tasks import files, surface, validity, words
 from langsim.tasks.base import Answer, Pair, Task, Tokens
 from langsim.tasks.metrics import normalise_answer, score
+from langsim.tasks.ud import UPOS
 
 
 def pairs(*labels: str) -> tuple[Pair, ...]:
@@ -136,6 +137,7 @@ def test_trivial_baselines_by_hand():
 
 
 def write(folder, **texts):
+    folder.mkdir(exist_ok=True)
     for name, text in texts.items():
         (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
     return folder
@@ -153,6 +155,25 @@ def test_own_conllu(tmp_path):
     text = "# text = zum Haus\n" + row("1-2", "zum", "_") + row(1, "zu", "ADP") + row(2, "dem", "DET") + "\n"
     found = files.load(write(tmp_path, test__de__conllu=text))
     assert found.examples("de", "test")[0] == Tokens(("zu", "dem"), ("ADP", "DET"), "test.de.conllu:3")
+
+
+def test_the_whole_label_set_of_own_files(tmp_path):
+    row = "1\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n"
+    texts = {"test__de__conllu": row.format("Haus", "NOUN"), "test__fr__conllu": row.format("rouge", "ADJ")}
+    assert files.load(write(tmp_path / "ud", **texts)).labels == UPOS, "no language has to have them all"
+    own = {name: text.replace("NOUN", "N").replace("ADJ", "A") for name, text in texts.items()}
+    with pytest.raises(UsageError, match=r"'de' lacks A; rename them, or .*labels.txt"):
+        files.load(write(tmp_path / "own", **own))
+    folder = write(tmp_path / "listed", **own)
+    (folder / "labels.txt").write_text("N\n\nA\nV\n")
+    assert files.load(folder).labels == ("N", "A", "V")
+    for text, message in (("", "no label in it"), ("N\nN\nA\n", "listed twice")):
+        (folder / "labels.txt").write_text(text)
+        with pytest.raises(UsageError, match=message):
+            files.load(folder)
+    (folder / "labels.txt").write_text("N\nV\n")
+    with pytest.raises(UsageError, match="'fr': labels not in the set: A"):
+        files.load(folder)
 
 
 def test_own_pairs_and_answers(tmp_path):

@@ -199,6 +199,14 @@ def test_targets_without_training_text_have_thresholds_of_their_own(xsns_setting
 # Regression ---------------------------------------------------------------------------------------------------------
 
 
+def test_without_english_among_the_sources_nothing_is_said_of_it(xsns_tasks):
+    low = choices.low_frame(xsns_tasks)
+    assert "better than English in " in str(choices.low_reading(xsns_tasks, low))
+    low.loc[low["choice"] == "English", "value"] = np.nan
+    told = str(choices.low_reading(xsns_tasks, low))
+    assert "English is no source here. Against the mean of all sources" in told and "better than English" not in told
+
+
 def test_table3_is_scikit_learns(xsns_tasks):
     made_fits = fits.all_fits(xsns_tasks)
     frame = fits.table3(xsns_tasks, made_fits).set_index(["task", "approach", "metric"])

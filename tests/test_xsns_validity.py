@@ -33,7 +33,7 @@ def test_validity_tells_what_is_missing():
     cases = {
         "in their own language models are": scores_of(task, good.trivial, 80, 8, 0.5),
         "in others they are": scores_of(task, 95, good.trivial, 8, 0.5),
-        "seeds agree on the sources with": scores_of(task, 95, 80, 0.0, 5.0),
+        "the mean over seeds tells sources with": scores_of(task, 95, 80, 0.0, 5.0),
         "sources differ no more": scores_of(task, 95, 80, 0.0, 0.0),
     }
     for told, gold in cases.items():

@@ -252,7 +252,7 @@ class Task:
             if lacking:
                 raise UsageError(
                     f"task '{self.name}': label sets differ between languages: '{code}' lacks {_listed(lacking)}; "
-                    "rename them, or give the whole set as labels"
+                    "rename them, or give the whole set as labels (for files: labels.txt, a label a line)"
                 )
         return tuple(sorted(everything))
 

@@ -7,6 +7,7 @@
     train.de.jsonl       {"question": ..., "context": ..., "answer": ..., "start": 12}, where `start` may be left out
                          if the answer stands in the context once; or SQuAD's "answers": {"text": [...],
                          "answer_start": [...]}, whose first answer is taken
+    labels.txt           the whole label set, a label a line, where some language lacks some of it
 
 Splits are `train`, `validation` (or `dev`) and `test`; a language that is only a target needs `test` alone. The first
 malformed line stops the reading with its file and line: a label that slipped by a column would make numbers that
@@ -22,7 +23,9 @@ from langsim import languages
 from langsim.errors import UsageError
 from langsim.suggest import unknown
 from langsim.tasks.base import SPLITS, Answer, Example, Pair, Task, Tokens
+from langsim.tasks.ud import UPOS
 
+LABELS = "labels.txt"
 _SPLITS = {**{split: split for split in SPLITS}, "dev": "validation", "valid": "validation"}
 
 
@@ -30,7 +33,8 @@ def load(path: str | Path, *, labels: Sequence[str] = (), metric: str = "", name
     """The task in a folder.
 
     Args:
-        labels: the whole label set; without it, all languages have to have the same labels.
+        labels: the whole label set. Without it, that of `labels.txt`; for CoNLL-U all universal parts of speech;
+            else all languages have to have the same labels.
         metric: default `entity_f1` for tags of the form B-X/I-X/O, `token_f1` for others, `accuracy` for labels,
             `squad_f1` for answers.
         name: default the folder's name.
@@ -54,7 +58,20 @@ def load(path: str | Path, *, labels: Sequence[str] = (), metric: str = "", name
             raise UsageError(f"{file}: a second file for the {split} split of '{code}'; keep one")
         splits[code][split] = _read(file)
     kind = next(iter(kinds))
-    return Task(name or folder.name, kind, metric or _metric(kind, splits), splits, tuple(labels))
+    everything = tuple(labels) or _label_set(folder, files, splits)
+    return Task(name or folder.name, kind, metric or _metric(kind, splits), splits, everything)
+
+
+def _label_set(folder: Path, files: Sequence[Path], splits: dict) -> tuple[str, ...]:
+    """What `labels.txt` lists; else the universal parts of speech of CoNLL-U, if no other is used; else nothing."""
+    listed = folder / LABELS
+    if not listed.is_file():
+        used = {label for own in splits.values() for found in own.values() for one in found for label in one.labels()}
+        return UPOS if used <= set(UPOS) and all(file.suffix == ".conllu" for file in files) else ()
+    found = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if not found or len(set(found)) < len(found):
+        raise UsageError(f"{listed}: {'a label is listed twice' if found else 'no label in it'}; write each in a line")
+    return tuple(found)
 
 
 def _named(file: Path) -> tuple[str, str]:

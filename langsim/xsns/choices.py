@@ -229,10 +229,15 @@ def low_reading(evidence: Mapping[str, Evidence], frame: pd.DataFrame) -> Prose:
         wide = part.pivot(index="target", columns="choice", values="value")
         checked, found = zero_shot(one), better(part)
         ours, english = wide["X-SNS"], wide["English"]
+        against = (
+            "English is no source here"
+            if english.isna().all()
+            else f"the suggested source is better than English in {int((ours > english).sum())} of {len(wide)} targets "
+            f"and as good in {int((ours == english).sum())}; the mean difference is {_points(found)}"
+        )
         told.append(
-            f"**{name}**: the suggested source is better than English in {int((ours > english).sum())} of {len(wide)} "
-            f"targets and as good in {int((ours == english).sum())}; the mean difference is {_points(found)}. "
-            f"Against the mean of all sources it is {_points(better(part, 'X-SNS', 'mean of all'))}."
+            f"**{name}**: {against}. Against the mean of all sources the suggested one is "
+            f"{_points(better(part, 'X-SNS', 'mean of all'))}."
         )
         if checked["reasons"] or not one.testable:
             why = [*checked["reasons"], *one.validity.reasons]

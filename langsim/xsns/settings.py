@@ -163,7 +163,7 @@ def problems(values: dict[str, Any], wrong: Mapping[str, str]) -> list[str]:
                 members([values["roles"].format(task=task)])
             except (UsageError, LookupError, ValueError) as error:
                 found.append(f"roles: {error}")
-    names = [("compared_task", values["compared_task"])] if values["other_models"] else []
+    names = [("compared_task", values["compared_task"])]
     names += [("general_task", values["general_task"])] if values.get("general_task") else []
     for field, name in [*names, *(("low_resource_tasks", name) for name in values["low_resource_tasks"])]:
         if name not in (TASKS if values["tasks_from"] != "files" else {**TASKS, **dict.fromkeys(values["tasks"])}):
